@@ -25,6 +25,7 @@ from models.config.run import FIRST
 from models.errors import NestorError
 from models.outcome import Report
 from tasks.context import RunContext, open_run
+from tasks.evaluation.ensemble import refit_ahead
 from tasks.run import ledger
 from tasks.run.resume import choose_model_name, find_flow_run_folder, read_finished_report
 from tasks.run.stage import TUNE
@@ -87,7 +88,7 @@ def _tune(plan: RunPlan) -> Studies:
     """The studies of every family on every fold, side by side; what still runs when the time is up, or when the run is
     stopped, is ended."""
     running = RunningStudies(plan)
-    with plan.context.enter_stage(TUNE), limit_search_time(running):
+    with plan.context.enter_stage(TUNE), limit_search_time(running, refit_ahead):
         try:
             futures = [
                 stages.tune_one.submit(running, name, fold) for name in plan.scope.families for fold in plan.folds

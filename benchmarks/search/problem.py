@@ -55,7 +55,7 @@ class Problem:
     def shape(self) -> Shape:
         """What the search space depends on, as in a run."""
         features = Workdir(self.folder).read_frame("work")
-        return self.brief.make_shape(len(self.brief.folds[FOLD].inner[0][0]), features.shape[1], FOLD)
+        return self.brief.make_shape(len(self.brief.folds[FOLD].inner[0][0]), features.shape[1], (FOLD, "refit"))
 
     @property
     def metric(self) -> Metric:

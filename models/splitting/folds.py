@@ -16,7 +16,7 @@ from models.errors import InputError, join_names
 from models.metrics import fairness
 from models.metrics.fairness import Gap
 from models.metrics.metric import Metric
-from models.splitting.budget import LEVELS, suggest_fold_counts
+from models.splitting.budget import list_levels, suggest_fold_counts
 from models.splitting.division import explain_undefined_metric, is_metric_defined, take_weighted_rows
 from models.splitting.seal import choose_seal, mark_sealed_rows, mark_work_rows
 from models.splitting.split import ALL, Fold, SplitPlan, UndividedRowsError, build_folds
@@ -155,7 +155,7 @@ def _describe_limit(plan: SplitPlan) -> str:
 
 def _list_fewer_folds(start: tuple[int, int], plan: SplitPlan) -> list[tuple[int, int]]:
     """Fewer folds than at the start, the most first; with an outer loop."""
-    levels = (*LEVELS, (2, 1), *([(1, 1)] if plan.time is not None else []))
+    levels = (*list_levels(plan.time is not None), (2, 1), *([(1, 1)] if plan.time is not None else []))
     return [(k, j) for k, j in levels if 0 < k <= start[0] and j <= start[1] and (k, j) != start]
 
 

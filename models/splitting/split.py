@@ -1,7 +1,8 @@
 """How rows are divided: one plan, made once from the table and the settings, and kept to at every level.
 
-Nothing here looks at more than the rows it is given: what a fold's inner splits and stops are depends on that fold's
-training rows alone (their keys, strata and times, by order of appearance), on the seed and on the place in the run.
+Nothing here looks at more than the rows it is given: how a part is divided depends on that part's rows alone (their
+keys, strata and times, by order of appearance), on the seed and on the place in the run. Inner splits are cut along the
+outer folds where that can be, so that folds share fits; else each fold's training rows are divided anew.
 Randomness is a hash, not a generator, so that platforms and library versions agree.
 """
 
@@ -21,6 +22,8 @@ from models.splitting.seal import Kind, digest_values, mix_bits
 
 Rows = np.ndarray
 Pair = tuple[np.ndarray, np.ndarray]
+Part = tuple[str | int, ...]
+"""Names training rows of a fold: all, or those of an inner split."""
 
 ALL = "all"
 """Name of the fold that trains on all work rows and judges none."""
@@ -34,6 +37,8 @@ _GREEDY = 4000
 """Groups placed one by one, the largest first; the many small ones after them are dealt in turn."""
 _SLICES = 4
 """One in so many of the groups known from before is judged in a window of a grouped and time-ordered plan."""
+_MET_IN = 3
+"""A class is in so many folds at least, where it has so many keys: what is fitted without two of them still has it."""
 
 
 class UndividedRowsError(InputError):
@@ -213,13 +218,21 @@ def _count_by_key(part: _KeyedRows) -> np.ndarray:
 
 
 def _mend_folds(part: _KeyedRows, assignment: np.ndarray, count: int) -> None:
-    """Moves one key of each class whose keys all fell into one fold, so that every training part has the class."""
+    """Moves keys of each class whose keys fell into too few folds, so that every training part has the class."""
     table = _count_by_key(part)
     for c in np.flatnonzero(~part.rare & (part.counts >= 2)):
-        owners = np.flatnonzero(table[:, c])
-        folds = np.unique(assignment[owners])
-        if len(folds) == 1 and folds[0] >= 0 and count > 1:
-            assignment[owners[np.argmin(part.size[owners])]] = (folds[0] + 1) % count
+        owners = np.flatnonzero((table[:, c] > 0) & (assignment >= 0))
+        for _ in range(min(_MET_IN, count, len(owners)) - len(np.unique(assignment[owners]))):
+            _spread_class(assignment, owners, part.size, count)
+
+
+def _spread_class(assignment: np.ndarray, owners: np.ndarray, sizes: np.ndarray, count: int) -> None:
+    """Moves the smallest key of the fold that has most of the class's keys to the next fold that has none."""
+    held = np.bincount(assignment[owners], minlength=count)
+    fullest = int(np.argmax(held))
+    candidates = owners[assignment[owners] == fullest]
+    empty = next((fullest + step) % count for step in range(1, count) if not held[(fullest + step) % count])
+    assignment[candidates[np.argmin(sizes[candidates])]] = empty
 
 
 def _choose_held_out(plan: SplitPlan, rows: Rows, assignment: np.ndarray, share: float) -> np.ndarray:
@@ -403,13 +416,23 @@ class Fold:
     """(train, validation) row numbers into the table."""
     stops: tuple[Pair, ...]
     """For each inner training part (fit, stop) rows for early stopping; no stop rows where none may be separated."""
+    partners: tuple[str, ...] = ()
+    """For each inner split the outer fold whose B_j are its validation rows: a fit of that split, which has seen
+    neither fold's rows, is that fold's too. Empty where inner splits are this fold's own."""
+
+    def identify_part(self, inner: int | None) -> Part:
+        """Names the rows that a fit is trained on, the same for both folds that share it; None: all of A_k."""
+        if inner is None:
+            return self.name, "refit"
+        return tuple(sorted((self.name, self.partners[inner]), key=int)) if self.partners else (self.name, inner)
 
 
 def build_folds(plan: SplitPlan, work_rows: Rows, outer: int, inner: int, with_all: bool) -> tuple[Fold, ...]:
     """The outer folds with their inner splits and stops; `outer=0`: only `all`; `inner=1`: one split each."""
     work = np.sort(work_rows)
     pairs = plan.divide(work, outer, "outer") if outer else []
-    folds = [_build_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
+    folds = _build_sharing_folds(plan, pairs, inner) if plan.time is None else []
+    folds = folds or [_build_fold(plan, str(k), train, judge, inner) for k, (train, judge) in enumerate(pairs, 1)]
     if with_all or not outer:
         folds.append(_build_fold(plan, ALL, work, work[:0], inner))
     return tuple(folds)
@@ -422,6 +445,53 @@ def _build_fold(plan: SplitPlan, name: str, train: Rows, judge: Rows, inner: int
         raise UndividedRowsError(f"Fold {name} has {len(train):,} training rows, which can't be divided any further.")
     stops = [_split_stop_rows(plan, part, name, j) for j, (part, _) in enumerate(pairs)]
     return Fold(name, train, judge, tuple(pairs), tuple(stops))
+
+
+def shares_fits(outer: int, inner: int) -> bool:
+    """Whether so many outer folds can be each other's inner ones, each fold with the same number of others."""
+    return 2 <= inner < outer and (inner == outer - 1 or inner % 2 == 0)
+
+
+def list_partners(outer: int, inner: int) -> list[list[int]]:
+    """For each outer fold, 0 to K-1, the other folds that are its inner ones, `inner` of them, mutually.
+
+    In such an order that the first inner splits are shared as well as may be: a configuration that is stopped after one
+    of them costs few fits. So the pairs come in rounds, as in a tournament in which nobody plays twice in a round."""
+    pairs = [(k, (k + d) % outer) for d in range(1, outer) for k in range(outer) if min(d, outer - d) * 2 <= inner + 1]
+    rest = sorted({(min(pair), max(pair)) for pair in pairs}, key=lambda pair: ((pair[0] + pair[1]) % outer, pair))
+    partners: list[list[int]] = [[] for _ in range(outer)]
+    while rest:
+        busy: set[int] = set()
+        for a, b in list(rest):
+            if not busy & {a, b}:
+                busy |= {a, b}
+                rest.remove((a, b))
+                partners[a].append(b)
+                partners[b].append(a)
+    return partners
+
+
+def _build_sharing_folds(plan: SplitPlan, pairs: list[Pair], inner: int) -> list[Fold]:
+    """Outer folds whose inner splits are cut along the outer ones: fold k's validation rows are the B_j of others, and
+    what is fitted without B_k and B_j serves both. None where that can't be, or where a class would be missing."""
+    if not shares_fits(len(pairs), inner):
+        return []
+    folds = []
+    for k, others in enumerate(list_partners(len(pairs), inner)):
+        train, judge = pairs[k]
+        splits = tuple((np.setdiff1d(train, pairs[j][1], assume_unique=True), pairs[j][1]) for j in others)
+        names = [(min(k, j) + 1, max(k, j) + 1) for j in others]
+        stops = tuple(_split_stop_rows(plan, part, *name) for (part, _), name in zip(splits, names, strict=True))
+        folds.append(Fold(str(k + 1), train, judge, splits, stops, tuple(str(j + 1) for j in others)))
+    return folds if all(_has_every_class(plan, fold) for fold in folds) else []
+
+
+def _has_every_class(plan: SplitPlan, fold: Fold) -> bool:
+    """Whether each inner training part has the classes that the fold's training rows have."""
+    if not plan.labels or plan.strata is None:
+        return True
+    count = len(np.unique(plan.strata[fold.train]))
+    return all(len(np.unique(plan.strata[part])) == count for part, _ in fold.inner)
 
 
 def _split_stop_rows(plan: SplitPlan, part: Rows, *salt: object) -> Pair:

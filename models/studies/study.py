@@ -1,7 +1,7 @@
 """The inner loop: which configurations one family tries on one fold's training rows, and when one is stopped.
 
 `Study` knows no data, no clock and no processes: it proposes configurations, is told what came of them, and says which
-is best. What it proposes is a function of (seed, family, fold, told trials), so a run with a count of trials repeats
+is best. What it proposes is a function of (seed, family, told trials), so a run with a count of trials repeats
 to the last digit however its fits were scheduled."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Study:
         self.family, self.metric, self.fold, self.initial = view.family, view.metric, fold, initial
         self.goal = view.goal or Goal(view.metric)
         self.seed = view.study_seed
-        self._view = replace(view, study_seed=derive_seed(self.seed, self.family.name, fold))
+        self._view = replace(view, study_seed=derive_seed(self.seed, self.family.name))
         self.strategy = require_strategy(search) if isinstance(search, str) else search
         self.why = ""
         """Why this strategy, where another one chose it."""
@@ -100,9 +100,8 @@ class Study:
 
     def _make_batch(self) -> View:
         batch = (len(self.told) + BATCH - 1) // BATCH
-        return replace(
-            self._view, told=tuple(self.told), seed=derive_seed(self.seed, self.family.name, self.fold, batch)
-        )
+        # The same in all folds: what is drawn at random is drawn alike, so that folds share its fits.
+        return replace(self._view, told=tuple(self.told), seed=derive_seed(self.seed, self.family.name, batch))
 
     def _ask_strategy(self, proposals: Sequence[Proposal], view: View) -> list[Trial]:
         # Made anew from what was told: a resumed search can know no more and no less than one that went on.

@@ -6,7 +6,7 @@ Nothing here looks at B_k or T."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +31,9 @@ from tasks.tuning import selection
 from tasks.tuning.deadline import Deadline
 from tasks.tuning.tune import limit_refit_time, refit
 from tasks.values import RunPlan, Studies, TrialsOfFold
+
+TrialKey = tuple[str, str, int]
+"""Family, fold and number of a trial."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +92,41 @@ def _note_last_resort(plan: RunPlan, name: str, fold: str, late: bool) -> None:
     )
 
 
+def refit_ahead(studies: Studies) -> None:
+    """Refits what would be chosen if the search were over now, so that the end has less to do. Where more than the
+    metric counts the choice itself asks for refits: then nothing is made ahead."""
+    if studies.goal.plain:
+        with limit_refit_time(studies.context):
+            ensembles = [ensemble for ensemble in _choose_ensembles(studies).values() if ensemble is not None]
+            _refit_all(studies, _list_members(ensembles) | _list_bests(studies), set())
+
+
 def _refit_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:
     ensembles = {fold: ensemble for fold, ensemble in _choose_ensembles(studies).items() if ensemble is not None}
-    members = {(m.family, k, m.trial) for k, ensemble in ensembles.items() for m in ensemble.members}
-    bests = {
-        (name, k, best.number)
-        for name, k in studies.trials
-        if k != ALL and (best := selection.pick_family_trial(studies, name, k)) is not None
-    }
-    with ThreadPoolExecutor(64) as threads:
-        futures = {
-            key: threads.submit(refit, studies, *key[:2], _find_trial(studies, *key), needed=key in members)
-            for key in sorted(members | bests, key=lambda key: (key not in members, key))
-        }
-    keys = {key for key, future in futures.items() if future.result() is not None}
+    members = _list_members(ensembles.values())
+    keys = _refit_all(studies, members | _list_bests(studies), members)
     refits = {k: ensemble for k in ensembles if (ensemble := _keep_fitted(ensembles[k], keys)) is not None}
     return {k: _finish_ensemble(studies, ensemble) for k, ensemble in refits.items()}
+
+
+def _list_members(ensembles: Iterable[FoldEnsemble]) -> set[TrialKey]:
+    return {(m.family, ensemble.fold, m.trial) for ensemble in ensembles for m in ensemble.members}
+
+
+def _list_bests(studies: Studies) -> set[TrialKey]:
+    """Each family's best in each outer fold: the leaderboard shows how it does."""
+    bests = ((name, k, selection.pick_family_trial(studies, name, k)) for name, k in studies.trials if k != ALL)
+    return {(name, k, best.number) for name, k, best in bests if best is not None}
+
+
+def _refit_all(studies: Studies, keys: set[TrialKey], needed: set[TrialKey]) -> set[TrialKey]:
+    """Refits these trials, those that are needed first; returns those that could be refitted."""
+    with ThreadPoolExecutor(64) as threads:
+        futures = {
+            key: threads.submit(refit, studies, *key[:2], _find_trial(studies, *key), needed=key in needed)
+            for key in sorted(keys, key=lambda key: (key not in needed, key))
+        }
+    return {key for key, future in futures.items() if future.result() is not None}
 
 
 def _choose_ensembles(studies: Studies) -> dict[str, FoldEnsemble | None]:

@@ -5,7 +5,7 @@ With a part lives what families made of its rows, such as binned datasets (`Part
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,8 @@ class InnerFoldData:
     part: TrainingData
     classes: np.ndarray
     """Values of the target that occur in the part."""
-    X_judge: np.ndarray
-    """The validation rows, prepared."""
+    X_judge: Mapping[str, np.ndarray]
+    """Fold -> its validation rows, prepared: of one fold, or of the two that share the fits."""
     columns_mb: float = 0.0
     """Size of what prepared them."""
     columns_ms: float = 0.0

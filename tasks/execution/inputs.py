@@ -13,6 +13,7 @@ from models.columns import PreparedRows, prepare, transform
 from models.data.hashes import derive_seed
 from models.fitting.family import Family, TrainingData
 from models.metrics.class_weight import apply_class_weights
+from models.splitting.split import Part
 from tasks.execution import costs
 from tasks.execution.cache import InnerFoldData
 from tasks.execution.job import FitContext, FitJob, load_fit_inputs
@@ -25,23 +26,32 @@ def prepare_inner_fold(job: FitJob, workdir: Workdir, family: Family, waits: lis
     brief, _, target, weight = load_fit_inputs(job.workdir, job.plan)
     fold = brief.folds[job.fold]
     assert job.inner is not None
-    train, judge = fold.inner[job.inner]
-    prepared, X_judge = _prepare_inner_columns(job, workdir, family, train, judge, waits)
+    train = fold.inner[job.inner][0]
+    prepared, X_judge = _prepare_inner_columns(job, workdir, family, waits)
     stop = fold.stops[job.inner] if family.stops_early else None
-    part = split_early_stopping(prepared, train, target, weight, brief, stop, job.fold)
+    part = split_early_stopping(prepared, train, target, weight, brief, stop, fold.identify_part(job.inner))
     classes = np.unique(part.y)
     return InnerFoldData(encode_classes(part, classes), classes, X_judge, prepared.mb, prepared.ms)
 
 
+def list_validation_rows(brief: FitContext, job: FitJob) -> dict[str, np.ndarray]:
+    """Fold -> the validation rows that a fit of the job's inner split judges: this fold's, and those of the fold that
+    shares the fit."""
+    fold = brief.folds[job.fold]
+    assert job.inner is not None
+    rows = {job.fold: fold.inner[job.inner][1]}
+    return rows | ({fold.partners[job.inner]: fold.judge} if fold.partners else {})
+
+
 def make_validation_data(
-    part: TrainingData, training: InnerFoldData, target: np.ndarray, weight: np.ndarray | None
+    part: TrainingData, X: np.ndarray, classes: np.ndarray, target: np.ndarray, weight: np.ndarray | None
 ) -> TrainingData:
-    """The validation rows as training rows are; those of classes that training lacks go, nothing is learned of them."""
+    """Prepared validation rows as training rows are; those of classes that training lacks go, nothing is learned of
+    them."""
     if part.shape.task == "regression":
-        return replace(part, X=training.X_judge, y=target, weight=weight, kept={})
-    mask = np.isin(target, training.classes)
-    y = np.searchsorted(training.classes, target[mask])
-    return replace(part, X=training.X_judge[mask], y=y, weight=take_rows(weight, mask), kept={})
+        return replace(part, X=X, y=target, weight=weight, kept={})
+    mask = np.isin(target, classes)
+    return replace(part, X=X[mask], y=np.searchsorted(classes, target[mask]), weight=take_rows(weight, mask), kept={})
 
 
 def prepare_refit_rows(
@@ -66,7 +76,7 @@ def prepare_refit_rows(
 def _prepare_rows(job: FitJob, family: Family, rows, target, units) -> PreparedRows:
     """These rows of the job's part prepared as the family needs it."""
     brief = load_fit_inputs(job.workdir, job.plan)[0]
-    seed = derive_seed(brief.seed, "columns", job.fold, _name_fold_part(job))
+    seed = derive_seed(brief.seed, "columns", *_identify_part(job))
     return prepare(rows, brief.kinds, target, brief.task, family.needs, seed, brief.orders, units)
 
 
@@ -74,12 +84,12 @@ def _locate_columns(job: FitJob, family: Family) -> str:
     """Where the prepared columns of the job's part lie, for all families with these needs."""
     needs = family.needs
     kind = f"{needs.categories}-{needs.missing:d}{needs.scaled:d}"
-    return f"columns/{job.plan}/{job.fold}-{_name_fold_part(job)}-{kind}"
+    return f"columns/{job.plan}/{'-'.join(map(str, _identify_part(job)))}-{kind}"
 
 
-def _name_fold_part(job: FitJob) -> int | str:
-    """Which part of its fold the job is fitted on."""
-    return "refit" if job.inner is None else job.inner
+def _identify_part(job: FitJob) -> Part:
+    """The rows that the job is fitted on."""
+    return load_fit_inputs(job.workdir, job.plan)[0].folds[job.fold].identify_part(job.inner)
 
 
 def join_sealed_rows(workdir: Workdir, rows, target, weights, group, units):
@@ -109,32 +119,36 @@ def join_sealed_rows(workdir: Workdir, rows, target, weights, group, units):
 
 
 def _prepare_inner_columns(
-    job: FitJob, workdir: Workdir, family: Family, train, judge, waits: list[float]
-) -> tuple[PreparedRows, np.ndarray]:
-    """Prepared training rows and validation rows; made once for each inner fold and kind of need, then mapped."""
+    job: FitJob, workdir: Workdir, family: Family, waits: list[float]
+) -> tuple[PreparedRows, dict[str, np.ndarray]]:
+    """Prepared training rows, and validation rows by fold; made once for each inner part and kind of need, then
+    mapped."""
     name = _locate_columns(job, family)
+    judges = [f"judge{fold}" for fold in list_validation_rows(load_fit_inputs(job.workdir, job.plan)[0], job)]
     with workdir.lock(name) as seconds:
         waits.append(seconds)
         facts = workdir.try_json(name + ".json")
-        if not facts or any(workdir.try_array(f"{name}-{part}") is None for part in ("train", "judge")):
-            facts = _write_inner_columns(job, workdir, family, train, judge)
-    X_train, X_judge = workdir.read_array(name + "-train"), workdir.read_array(name + "-judge")
-    assert X_train is not None
-    assert X_judge is not None
+        if not facts or any(workdir.try_array(f"{name}-{part}") is None for part in ("train", *judges)):
+            facts = _write_inner_columns(job, workdir, family)
+    X_train, *X_judge = (np.asarray(workdir.read_array(f"{name}-{part}")) for part in ("train", *judges))
     columns = {name: tuple(facts.get(name, ())) for name in ("categories", "plain", "origins")}
-    return PreparedRows(None, X_train, **columns, mb=facts["mb"], ms=facts.get("ms", 0.0)), X_judge
+    prepared = PreparedRows(None, X_train, **columns, mb=facts["mb"], ms=facts.get("ms", 0.0))
+    return prepared, {judge.removeprefix("judge"): X for judge, X in zip(judges, X_judge, strict=True)}
 
 
-def _write_inner_columns(job: FitJob, workdir: Workdir, family: Family, train, judge) -> dict[str, Any]:
+def _write_inner_columns(job: FitJob, workdir: Workdir, family: Family) -> dict[str, Any]:
     """What is known of the prepared columns of an inner fold, which are written down."""
     (brief, features, target, _), name = load_fit_inputs(job.workdir, job.plan), _locate_columns(job, family)
+    assert job.inner is not None
+    train, judge = brief.folds[job.fold].inner[job.inner]
     prepared = _prepare_rows(
         job, family, features.iloc[train], np.asarray(target[train]), take_rows(brief.units, train)
     )
     columns = prepared.transformer
     assert columns is not None
     workdir.write_array(name + "-train", prepared.X)
-    workdir.write_array(name + "-judge", transform(columns, features.iloc[judge]))
+    for fold, rows in list_validation_rows(brief, job).items():
+        workdir.write_array(f"{name}-judge{fold}", transform(columns, features.iloc[rows]))
     size, ms = len(pickle.dumps(columns)) / 1e6, 0.0
     if brief.goal is not None and brief.goal.asks_for("latency"):
         ms = costs.measure_latency(lambda row: transform(columns, row), costs.split_into_rows(features.iloc[judge]))
@@ -150,12 +164,12 @@ def _write_inner_columns(job: FitJob, workdir: Workdir, family: Family, train, j
 
 
 def split_early_stopping(
-    prepared: PreparedRows, train, target, weight, brief: FitContext, stop, fold: str = ""
+    prepared: PreparedRows, train, target, weight, brief: FitContext, stop, name: Part = ()
 ) -> TrainingData:
     """The training rows as a family takes them, those for early stopping cut off."""
     y = np.asarray(target[train])
     part = replace(
-        to_training_data(prepared, y, take_rows(weight, train), brief, fold), group=take_rows(brief.group, train)
+        to_training_data(prepared, y, take_rows(weight, train), brief, name), group=take_rows(brief.group, train)
     )
     w = part.weight
     if stop is None or not len(stop[1]):
@@ -167,14 +181,14 @@ def split_early_stopping(
 
 
 def to_training_data(
-    prepared: PreparedRows, y: np.ndarray, weight: np.ndarray | None, brief: FitContext, fold: str
+    prepared: PreparedRows, y: np.ndarray, weight: np.ndarray | None, brief: FitContext, part: Part
 ) -> TrainingData:
     """All these rows as a family takes them, with what is known of single columns."""
     width = prepared.X.shape[1]
     monotone = [brief.monotone.get(name, 0) for name in prepared.plain]
     weight = apply_class_weights(weight, y, brief.class_weight)
     return TrainingData(
-        prepared.X, y, weight, brief.make_shape(len(y), width, fold), prepared.categories,
+        prepared.X, y, weight, brief.make_shape(len(y), width, part), prepared.categories,
         monotone=(*monotone, *[0] * (width - len(monotone))) if any(monotone) else (),
         season=prepared.plain.index(brief.season) if brief.season is not None else None,
         past=tuple(prepared.plain.index(name) for name in brief.past), origins=prepared.origins,

@@ -20,7 +20,7 @@ from models.metrics import fairness
 from models.metrics.class_weight import ClassWeights, encode_class_weights
 from models.metrics.costs import Priced
 from models.metrics.metric import Metric, make_metric
-from models.splitting.split import Fold
+from models.splitting.split import Fold, Part
 from models.tuning.goal import Goal, make_goal
 from tasks.run.folder import Workdir
 
@@ -56,19 +56,19 @@ class FitContext:
     """The columns that hold the target at earlier times, the latest first."""
     costs: Priced = field(default_factory=dict)
     class_weight: ClassWeights = ()
-    skewed: frozenset[str] = frozenset()
-    """The folds whose own training rows have a target with a long tail."""
+    skewed: frozenset[Part] = frozenset()
+    """The parts, as folds identify them, whose own training rows have a target with a long tail."""
     goal: Goal | None = None
     """What is measured beside the metric."""
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Column -> the code of each work row's subgroup, where subgroups are compared."""
 
-    def make_shape(self, rows: int, columns: int, fold: str = "") -> Shape:
-        """What a family may know of so many training rows and columns of a fold; "" for what holds in all."""
+    def make_shape(self, rows: int, columns: int, part: Part = ()) -> Shape:
+        """What a family may know of so many training rows and columns of a part; () for what holds in all."""
         metric, season = self.scorer, self.season is not None
         return Shape(
             rows, columns, self.task, len(self.classes), metric.loss, metric.level, self.grid, self.time, season,
-            bool(self.monotone), fold in self.skewed, self.many, len(self.past),
+            bool(self.monotone), part in self.skewed, self.many, len(self.past),
         )  # fmt: skip
 
     @property
@@ -95,9 +95,14 @@ def make_fit_context(table: Table, run: Run, whole: Table) -> FitContext:
 
 def add_folds(brief: FitContext, plan: str, folds: dict[str, Fold], table: Table) -> FitContext:
     """The brief of a plan with these folds of the table's rows."""
-    names = (name for name, fold in folds.items() if is_skewed(table.target[fold.train]))
+    parts = {
+        fold.identify_part(inner): fold.train if inner is None else fold.inner[inner][0]
+        for fold in folds.values()
+        for inner in (None, *range(len(fold.inner)))
+    }
     logs = table.task == "regression" and table.history is None
-    return replace(brief, plan=plan, folds=folds, skewed=frozenset(names) if logs else frozenset())
+    skewed = (part for part, rows in parts.items() if logs and is_skewed(table.target[rows]))
+    return replace(brief, plan=plan, folds=folds, skewed=frozenset(skewed))
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,10 @@ class FitJob:
     inner: int | None = None
     share: float = 1.0
     """Fidelity: the part of its rounds or rows that the fit is given."""
-    again: int | None = None
-    """An earlier trial of the same configuration, given no more; what it fitted whole of this inner fold stands."""
+    again: str | None = None
+    """Where the result of an earlier fit lies, of the same configuration and rows: if it was whole it stands."""
+    partner: bool = False
+    """Whether that is another fold's fit of the same share, which has judged this fold's validation rows too."""
     goes_on: int | None = None
     """The trial whose training of the same inner fold this one takes up; None: from nothing."""
     gradient: bool = False
@@ -153,7 +160,10 @@ class FitResult:
     whole: bool = False
     """Whether it would be the same with a larger share of its rounds or rows."""
     taken: bool = False
-    """Whether an earlier trial's fit stands for it, so that it cost nothing."""
+    """Whether an earlier fit stands for it, so that it cost nothing."""
+    for_partner: dict[str, Any] | None = None
+    """Score and measures on the validation rows of the fold that shares the fit; None where no fold does, or where it
+    must fit anew."""
 
 
 @cache

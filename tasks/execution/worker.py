@@ -10,6 +10,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tasks.execution.costs import ROWS, measure_latency, measure_model_latency, 
 from tasks.execution.inputs import (
     encode_classes,
     join_sealed_rows,
+    list_validation_rows,
     make_validation_data,
     prepare_inner_fold,
     prepare_refit_rows,
@@ -38,6 +40,9 @@ from tasks.execution.inputs import (
 from tasks.execution.job import FitContext, FitJob, FitResult, load_fit_inputs
 from tasks.run.folder import Workdir
 from tasks.system.memory import BEYOND, end_with_parent, peak
+
+PARTNER = "-partner"
+"""Ending of the file with the predictions for the fold that shares a fit."""
 
 parts = TrainingCache()
 
@@ -56,6 +61,7 @@ class _FitOutcome:
     gradient: dict[str, float] | None = None
     measures: dict[str, float] = field(default_factory=dict)
     whole: bool = False
+    for_partner: dict[str, Any] | None = None
 
 
 def prepare_worker(limit_mb: float, threads: int, driver: int) -> None:
@@ -96,6 +102,7 @@ def run_fit(job: FitJob) -> FitResult:
     fit = FitResult(
         output.score, output.rounds, end - output.ready, output.ready - start - output.waited, peak.peak, start, end,
         output.model_mb, output.gradient, output.measures, output.whole,
+        for_partner=output.for_partner,
     )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
@@ -121,27 +128,37 @@ def _read_results(job: FitJob, workdir: Workdir) -> Iterator[Any]:
 
 
 def _take_over_fit(job: FitJob, workdir: Workdir) -> FitResult | None:
-    """The fit of the trial that this one is again, which is this one's from now on; None where it was not whole."""
+    """The fit that this one is again, which is this one's from now on; None where it was given another share."""
     if job.again is None:
         return None
-    other = replace(job, trial=job.again)
-    result = read_finished_fit(other, workdir)
-    if result is None or not result.whole:
+    result, prediction = _read_other_fit(job, workdir)
+    if result is None or prediction is None or not (result.whole or job.partner):
         return None
-    workdir.write_array(job.file, np.asarray(workdir.read_array(other.file)))
-    workdir.write_json(job.file + ".json", {**result.__dict__, "taken": True})
-    return replace(result, taken=True)
+    workdir.write_array(job.file, prediction)
+    result = replace(result, taken=True)
+    workdir.write_json(job.file + ".json", result.__dict__)
+    return result
+
+
+def _read_other_fit(job: FitJob, workdir: Workdir) -> tuple[FitResult | None, np.ndarray | None]:
+    """The fit that may stand for the job's, as it judges the job's validation rows, and its predictions of them."""
+    try:
+        result = FitResult(**(workdir.try_json(f"{job.again}.json") or {}))
+    except TypeError:
+        return None, None
+    prediction = workdir.try_array(f"{job.again}{PARTNER if job.partner else ''}")
+    if job.partner:
+        result = replace(result, **result.for_partner, for_partner=None) if result.for_partner else None
+    return result, None if prediction is None else np.asarray(prediction)
 
 
 def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     """Fitted on the training rows of an inner fold, judged on its validation rows."""
     brief, _, target, weight = load_fit_inputs(job.workdir, job.plan)
-    fold = brief.folds[job.fold]
-    assert job.inner is not None
-    judge, family = fold.inner[job.inner][1], load_family(job.family)
+    fold, family = brief.folds[job.fold], load_family(job.family)
     waits: list[float] = []
     training = parts.get(
-        (job.workdir, job.plan, job.fold, job.inner, family.needs, family.stops_early),
+        (job.workdir, job.plan, fold.identify_part(job.inner), family.needs, family.stops_early),
         lambda: prepare_inner_fold(job, workdir, family, waits),
     )
     ready = time.time()
@@ -152,26 +169,55 @@ def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     start = time.process_time()
     fit = fit_family(family, config, part, _derive_fit_seed(job, brief), brief.threads, checkpoint)
     seconds = time.process_time() - start
-    prediction = predict_rows(fit.model, training.X_judge, training.classes, brief)
-    score = brief.scorer.score(target[judge], prediction, take_rows(weight, judge))
-    workdir.write_array(job.file, prediction)
+    score, objectives = _judge_rows(job, job.fold, fit.model, training, job.file)
     if fit.checkpoint is not None:
         checkpoints.write_checkpoint(workdir, job.file, fit.checkpoint)
     costs = {
         "seconds": lambda: seconds,
         "size": lambda: training.columns_mb + measure_size(fit.model),
-        "latency": lambda: training.columns_ms + _measure_row_ms(fit.model, training, brief),
+        "latency": lambda: training.columns_ms + _measure_row_ms(fit.model, training, job.fold, brief),
     }
-    measures = _measure_costs(brief, costs) | _score_objectives(
-        brief, judge, target[judge], prediction, take_rows(weight, judge)
-    )
+    measures = _measure_costs(brief, costs)
     size = training.columns_mb + len(pickle.dumps(fit.model)) / 1e6 if job.trial == 0 else 0.0
     slopes = None
     if job.gradient:
-        rows = make_validation_data(part, training, target[judge], take_rows(weight, judge))
+        judge = list_validation_rows(brief, job)[job.fold]
+        X = training.X_judge[job.fold]
+        rows = make_validation_data(part, X, training.classes, target[judge], take_rows(weight, judge))
         slopes = compute_hypergradient(family, config, part, fit.model, rows, _derive_fit_seed(job, brief))
     whole = job.share >= 1 or fit.whole
-    return _FitOutcome(score, fit.rounds, ready, sum(waits), size, slopes, measures, whole)
+    return _FitOutcome(
+        score, fit.rounds, ready, sum(waits), size, slopes, measures | objectives, whole,
+        _judge_for_partner(job, fit.model, training, measures),
+    )  # fmt: skip
+
+
+def _judge_rows(
+    job: FitJob, fold: str, model: Any, training: InnerFoldData, file: str
+) -> tuple[float, dict[str, float]]:
+    """The model's score on the fold's validation rows, and its other metrics there; its predictions go into the
+    file."""
+    brief, _, target, weight = load_fit_inputs(job.workdir, job.plan)
+    rows = list_validation_rows(brief, job)[fold]
+    prediction, weights = predict_rows(model, training.X_judge[fold], training.classes, brief), take_rows(weight, rows)
+    Workdir(Path(job.workdir)).write_array(file, prediction)
+    score = brief.scorer.score(target[rows], prediction, weights)
+    return score, _score_objectives(brief, rows, target[rows], prediction, weights)
+
+
+def _judge_for_partner(
+    job: FitJob, model: Any, training: InnerFoldData, costs: dict[str, float]
+) -> dict[str, Any] | None:
+    """Score and measures on the validation rows of the fold that shares the fit; None where no fold does.
+
+    Those rows are this fold's B_k: whatever they hold, nothing of this fold may fail by it. The other fold then fits
+    anew, and says itself what is wrong."""
+    for fold in training.X_judge:
+        if fold != job.fold:
+            with suppress(Exception):
+                score, measures = _judge_rows(job, fold, model, training, job.file + PARTNER)
+                return {"score": score, "measures": costs | measures}
+    return None
 
 
 def _measure_costs(brief: FitContext, costs: Mapping[str, Callable[[], float]]) -> dict[str, float]:
@@ -192,9 +238,10 @@ def _score_objectives(brief: FitContext, judge, target, prediction, weight) -> d
     return scores
 
 
-def _measure_row_ms(model: Any, training: InnerFoldData, brief: FitContext) -> float:
+def _measure_row_ms(model: Any, training: InnerFoldData, fold: str, brief: FitContext) -> float:
     """Milliseconds that the model takes for one prepared row."""
-    rows = [training.X_judge[place : place + 1] for place in range(min(ROWS, len(training.X_judge)))]
+    X = training.X_judge[fold]
+    rows = [X[place : place + 1] for place in range(min(ROWS, len(X)))]
     return measure_latency(lambda row: predict_rows(model, row, training.classes, brief), rows)
 
 
@@ -210,7 +257,7 @@ def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
     waits: list[float] = []
     prepared = prepare_refit_rows(job, workdir, family, rows, y, units, waits)
     ready = time.time()
-    part = replace(to_training_data(prepared, y, weights, brief, job.fold), group=group)
+    part = replace(to_training_data(prepared, y, weights, brief, fold.identify_part(None)), group=group)
     classes = np.unique(part.y)
     start = time.process_time()
     fit = fit_family(family, job.config, encode_classes(part, classes), _derive_fit_seed(job, brief), brief.threads)
@@ -261,4 +308,5 @@ def predict_sealed(path: str, plan: str, files: list[tuple[str, float]], name: s
 
 
 def _derive_fit_seed(job: FitJob, brief: FitContext) -> int:
-    return derive_seed(brief.seed, "fit", job.family, job.fold, job.inner)
+    part = (job.fold, None) if job.inner is None else brief.folds[job.fold].identify_part(job.inner)
+    return derive_seed(brief.seed, "fit", job.family, *part)

@@ -148,8 +148,9 @@ def _require_searchable(families: list[str], brief: FitContext, folds: Sequence[
     from tasks.planning.eligible import choose_families, find_unsearched
 
     brief = add_folds(brief, "", {fold.name: fold for fold in folds}, work)
-    for fold in sorted(brief.skewed)[:1]:  # where there is one hyperparameter more
-        choose_families(work, run, brief, fold)
+    skewed = [part for fold in folds if (part := fold.identify_part(None)) in brief.skewed]
+    for part in skewed[:1]:  # where there is one hyperparameter more
+        choose_families(work, run, brief, part)
     find_unsearched(families, folds, brief, work.features.shape[1], run)
 
 

@@ -13,7 +13,7 @@ from models.fitting.family import Family, Shape
 from models.metrics.metric import Metric
 from models.search import load_strategies, require_strategy
 from models.splitting.budget import estimate_inner_rows
-from models.splitting.split import ALL, Fold
+from models.splitting.split import ALL, Fold, Part
 from models.studies.study import Study
 from models.tuning.space import make_view
 from tasks.execution.job import FitContext, make_fit_context
@@ -26,17 +26,17 @@ cost is an order of magnitude; what passes is measured."""
 
 
 def choose_families(
-    table: Table, run: Run, brief: FitContext | None = None, fold: str = ""
+    table: Table, run: Run, brief: FitContext | None = None, part: Part = ()
 ) -> tuple[list[Family], dict[str, str]]:
     """The families that suit the table's task and size, cheapest first, and why the others do not. No fit. `brief` is
-    the table's brief, where it is made; `fold`: in which fold they are searched, "" for what holds in all."""
+    the table's brief, where it is made; `part`: on which rows they are searched, () for what holds for all."""
     _check_monotone(table, run)
     candidates = [require_family(name) for name in run.search.families] or list(load_families().values())
     for name in run.families:
         load_family(name)
     brief = brief or make_fit_context(table, run, table)
     _check_objectives(brief, run)
-    shape = brief.make_shape(table.rows, table.features.shape[1], fold)
+    shape = brief.make_shape(table.rows, table.features.shape[1], part)
     inner_shape = replace(shape, rows=estimate_inner_rows(table.rows, run.split))
     reasons = {
         family.name: _explain_unsuited(family, shape, run)

@@ -143,6 +143,7 @@ def _plan_by_time(plan: RunPlan, families: list[Family]) -> RunPlan:
         refit_too=includes_refit(run),
         keep=len(default_seconds) if run.search.families else 2,
         priority={name: load_family(name).priority for name in default_seconds},
+        by_time=run.split.time is not None,
     )
     references = tuple(name for name in default_seconds if not load_family(name).tunable)
     left_out = {**plan.scope.left_out, **reasons, **scope.left_out}

@@ -22,9 +22,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 def make_fold_view(family_name: str, fold: Fold, brief: FitContext, columns: int, run: Run) -> View:
     """What a search knows of a family in a fold of a table with so many columns."""
-    view = make_view(
-        load_family(family_name), brief.make_shape(len(fold.inner[0][0]), columns, fold.name), brief.scorer, run
-    )
+    view = make_view(load_family(family_name), _make_shape(fold, brief, columns), brief.scorer, run)
     return replace(view, inner=len(fold.inner))
 
 
@@ -45,4 +43,8 @@ def make_default_job(plan: RunPlan, family_name: str, fold: str) -> FitJob:
 
 def make_fold_shape(plan: RunPlan, fold: str) -> Shape:
     """What a search space may depend on in this fold."""
-    return plan.fit_context.make_shape(len(plan.folds[fold].inner[0][0]), plan.work_rows.features.shape[1], fold)
+    return _make_shape(plan.folds[fold], plan.fit_context, plan.work_rows.features.shape[1])
+
+
+def _make_shape(fold: Fold, brief: FitContext, columns: int) -> Shape:
+    return brief.make_shape(len(fold.inner[0][0]), columns, fold.identify_part(None))

@@ -87,7 +87,7 @@ def _make_warm_start(plan: RunPlan, run: Mapping[str, Any]) -> dict[str, Any]:
 def _explain_misfit(plan: RunPlan, family: Family, fold: str, params: Mapping[str, Any]) -> str:
     """Why the params are no configuration in this fold, the user's ranges kept; empty where they are one."""
     # One that says whether to take the logarithm is taken over where some fold asks for that.
-    shape = replace(make_fold_shape(plan, fold), skewed=bool(plan.fit_context.skewed))
+    shape = replace(make_fold_shape(plan, fold), skewed=any(make_fold_shape(plan, k).skewed for k in plan.folds))
     return explain_misfit(make_view(family, shape, plan.metric, plan.run).family, shape, params)
 
 

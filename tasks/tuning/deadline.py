@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from models.families import load_family
-from models.splitting.budget import REFIT
+from models.splitting.budget import REFIT, count_fits
 from models.splitting.split import ALL
 from models.tuning.goal import find_best_trial
 from models.tuning.trial import Trial
@@ -23,11 +23,24 @@ class Deadline:
         """`trials` may grow: what is asked is answered from what there is then."""
         self.plan, self.trials = plan, trials
         self.ledger = plan.context.ledger
+        self.awaits_refits = False
+        """Whether refits are made beside the search when their time comes: until then the search need not end for
+        them."""
+        self._settled: Mapping[tuple[str, str], int] = {}
         self._needs: tuple[int, tuple[float, float, float]] = (-1, (0.0, 0.0, 0.0))
 
     def may_search(self) -> bool:
         """Whether the clock allows more configurations."""
-        return self.ledger.limit is None or self.ledger.left > self.estimate_end()
+        return not self.is_end_due() or (self.awaits_refits and self.ledger.left > self._estimate_way_out())
+
+    def is_end_due(self) -> bool:
+        """Whether what is left of the time is needed for the end."""
+        return self.ledger.limit is not None and self.ledger.left <= self.estimate_end()
+
+    def settle(self, trials: Trials) -> None:
+        """Notes that what is best of these trials is refitted: the end needs only refits of what was tried since."""
+        self._settled = {key: len(study) for key, study in trials.items()}
+        self._needs = (-1, self._needs[1])
 
     def limit_fit(self, family_name: str) -> float:
         """Seconds after which one fit of this family is stopped: only a hang where no clock may decide."""
@@ -91,12 +104,18 @@ class Deadline:
             self._needs = count, self._sum_refits()
         needed, others, longest = self._needs[1]
         # Once for each fold and kind of need, where the search did it for each inner fold.
-        columns = REFIT * self.ledger.preparing / max(1, plan.scope.inner)
+        parts = count_fits(plan.scope.outer, plan.scope.inner, plan.run.split.time is not None)
+        columns = REFIT * self.ledger.preparing / max(1, parts)
         needed, longest = needed + columns, longest + columns / len(plan.folds)
         tenth = 0.1 * workers * (self.ledger.limit or 0.0)
-        journal = plan.context.journal
+        return self._estimate_way_out(needed + min(others, tenth), longest)
+
+    def _estimate_way_out(self, refits: float = 0.0, longest: float = 0.0) -> float:
+        """Wall seconds of writing what MLflow does not have yet, of so many core-seconds of refits, and of what comes
+        after them."""
+        journal = self.plan.context.journal
         writing = journal.count_backlog() * journal.measure_seconds_per_record()
-        return writing + self.ledger.reserve(needed + min(others, tenth), longest, workers)
+        return writing + self.ledger.reserve(refits, longest, self.plan.context.workers)
 
     def _sum_refits(self) -> tuple[float, float, float]:
         """Core-seconds of what the end must fit, of what it fits for the leaderboard, and of the longest of these."""
@@ -111,19 +130,24 @@ class Deadline:
                 for name, trials in studies.items()
             ]
             ranking = sorted(((f, b) for f, b in bests if b), key=lambda b: -metric.gain(b[1].inner or 0.0))
-            seconds = [REFIT * b.seconds_anew / inner for _, b in ranking]
-            factor = 2 if fold == ALL and plan.joins_sealed else 1
-            needed += factor * REFIT * self._sum_best_three(studies) / inner
+            seconds = [REFIT * b.seconds_anew / inner for f, b in ranking if not self._is_settled(f, fold, b)]
+            needed += REFIT * self._sum_best_three(studies, fold) / inner
             others, longest = others + sum(seconds[1:]), max([longest, *seconds[:3]])
             families += [f for f, _ in ranking[:3]]
         self._weigh_model(families)
         return needed, others, longest
 
-    def _sum_best_three(self, trials: Mapping[str, Sequence[Trial]]) -> float:
-        """Core-seconds of the best three configurations of a fold, of whichever families."""
-        candidates = [trial for study in trials.values() for trial in study if trial.inner is not None]
-        best = sorted(candidates, key=lambda t: -self.plan.metric.gain(t.inner or 0.0))[:3]
-        return sum(t.seconds_anew for t in best)
+    def _sum_best_three(self, trials: Mapping[str, Sequence[Trial]], fold: str) -> float:
+        """Core-seconds of the best three configurations of a fold, of whichever families; those of what is refitted
+        count only once more, where that is done with the sealed rows too."""
+        candidates = [(f, trial) for f, study in trials.items() for trial in study if trial.inner is not None]
+        best = sorted(candidates, key=lambda c: -self.plan.metric.gain(c[1].inner or 0.0))[:3]
+        anew = 1 if fold == ALL and self.plan.joins_sealed else 0
+        return sum(t.seconds_anew * (anew + (not self._is_settled(f, fold, t))) for f, t in best)
+
+    def _is_settled(self, family_name: str, fold: str, trial: Trial) -> bool:
+        """Whether the trial had its chance before refits were made: it is refitted, or was not chosen."""
+        return trial.number < self._settled.get((family_name, fold), 0)
 
     def _weigh_model(self, families: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""

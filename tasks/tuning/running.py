@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from models.tuning.trial import Trial
 from tasks.tuning.deadline import Deadline
+from tasks.tuning.shared_fits import SharedFits
 from tasks.values import RunPlan, Studies, advance
 
 
@@ -19,6 +20,7 @@ class RunningStudies:
         self.trials: dict[tuple[str, str], list[Trial]] = {}
         self.broken: dict[tuple[str, str], str] = {}
         self.deadline = Deadline(plan, self.trials)
+        self.shared_fits = SharedFits()
         self.stopped = False
         """Whether the run was stopped: what is cut short then is no result."""
         self._is_over = False

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -40,7 +41,7 @@ from tasks.system.disk import is_full, make_full_disk_error
 from tasks.system.watching import keep_watch
 from tasks.tuning.running import RunningStudies
 from tasks.tuning.selection import pick_family_trial, rank_families
-from tasks.values import RunPlan
+from tasks.values import RunPlan, Studies
 
 log = logging.getLogger("nestor.tune")
 
@@ -147,6 +148,8 @@ def _mend_results(running: RunningStudies, study: Study) -> None:
     """Fits once more what is damaged, or lost, of an earlier attempt's results: the end needs their predictions."""
     plan = running.plan
     parts = [replace(t, scores=t.scores[:j]) for t in study.told for j in range(len(t.scores)) if t.state == "complete"]
+    for part in parts:
+        _remember_fit(running, study, part)
     gaps = [
         part for part in parts if worker.read_finished_fit(_make_job(plan, study, part), plan.context.folder) is None
     ]
@@ -270,11 +273,25 @@ def _find_same_trial(study: Study, trial: Trial) -> int | None:
 
 def _make_job(plan: RunPlan, study: Study, trial: Trial) -> FitJob:
     """The trial's fit on its next inner fold."""
+    same, inner = _find_same_trial(study, trial), len(trial.scores)
+    again = None if same is None else plan.make_job(study.family.name, study.fold, same, {}, inner=inner).file
     return plan.make_job(
-        study.family.name, study.fold, trial.number, trial.config, inner=len(trial.scores),
-        share=_divide_trial(plan, study, trial)[1], again=_find_same_trial(study, trial),
+        study.family.name, study.fold, trial.number, trial.config, inner=inner,
+        share=_divide_trial(plan, study, trial)[1], again=again,
         goes_on=trial.parent if trial.goes_on else None, gradient=trial.gradient is not None,
     )  # fmt: skip
+
+
+def _may_share(plan: RunPlan, job: FitJob) -> bool:
+    """Whether the fit is the same for another fold: trained on the same rows, from nothing, and not for the gradient on
+    this fold's own validation rows."""
+    return bool(plan.folds[job.fold].partners) and job.goes_on is None and not job.gradient
+
+
+def _remember_fit(running: RunningStudies, study: Study, part: Trial) -> None:
+    """Notes an earlier attempt's fit, whole, which a fold that shares it may take over."""
+    if _may_share(running.plan, job := _make_job(running.plan, study, part)):
+        running.shared_fits.remember(replace(job, again=None), running.plan.folds[study.fold])
 
 
 def _submit_fit(running: RunningStudies, study: Study, trial: Trial, needed: bool = False) -> Future[FitResult]:
@@ -286,9 +303,15 @@ def _submit_fit(running: RunningStudies, study: Study, trial: Trial, needed: boo
     place = list(plan.folds).index(study.fold)
     limit = plan.context.ledger.limit_refit() if needed else running.deadline.limit_fit(study.family.name)
     stage = JUDGE if needed else SEARCH
-    return plan.context.pool.submit(
-        worker.run_fit, job, priority=(stage, batch, order, place, trial.number), timeout=limit
-    )
+
+    def submit(job: FitJob) -> Future[FitResult]:
+        return plan.context.pool.submit(
+            worker.run_fit, job, priority=(stage, batch, order, place, trial.number), timeout=limit
+        )
+
+    if _may_share(plan, job) and job.again is None:
+        return running.shared_fits.submit(job, plan.folds[study.fold], submit)
+    return submit(job)
 
 
 def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, result: FitResult) -> Trial:
@@ -370,19 +393,59 @@ def refit(
 
 
 @contextmanager
-def limit_search_time(running: RunningStudies) -> Iterator[None]:
+def limit_search_time(
+    running: RunningStudies, refit_ahead: Callable[[Studies], object] | None = None
+) -> Iterator[None]:
     """Inside the block the search ends, running fits included, when what is left is needed for the end: for good, and
-    those fits too that a study was about to ask for. From now on the run may take the overtime that its end needs."""
-    context = running.plan.context
+    those fits too that a study was about to ask for. From now on the run may take the overtime that its end needs.
+
+    When the time of the refits comes, `refit_ahead` makes them for what is best so far, before all other fits, while
+    the search goes on with the cores that these leave idle, and in the time that they turn out not to need."""
+    context, ahead = running.plan.context, RefitsAhead(running, refit_ahead)
     context.overtime = running.deadline.allow_overtime
 
     def look() -> None:
+        if running.deadline.is_end_due():
+            ahead.begin()
         if not running.may_search():
             running.end_search()
             context.pool.cancel(lambda priority: priority[0] == SEARCH)
 
     with keep_watch(look, "search"):
         yield
+        ahead.wait()
+
+
+class RefitsAhead:
+    """Refits of what is best so far, made once, beside the search."""
+
+    def __init__(self, running: RunningStudies, refit_ahead: Callable[[Studies], object] | None):
+        """Nothing is begun; None: nothing will be."""
+        self._running, self._refit = running, refit_ahead
+        self._thread: threading.Thread | None = None
+        running.deadline.awaits_refits = refit_ahead is not None and running.plan.context.ledger.limit is not None
+
+    def begin(self) -> None:
+        """Begins, the first time that it is asked to."""
+        if self._thread is None and self._running.deadline.awaits_refits:
+            self._thread = threading.Thread(target=self._make_refits, daemon=True, name="refits ahead")
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Returns when what was begun has ended."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _make_refits(self) -> None:
+        deadline, studies = self._running.deadline, self._running.take_snapshot()
+        try:
+            assert self._refit is not None
+            self._refit(studies)
+            deadline.settle(studies.trials)
+        except Exception:  # the end makes the same refits, and says what is wrong with them
+            log.warning("Refits beside the search ended early.", exc_info=True)
+        finally:
+            deadline.awaits_refits = False
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from models.fitting import hypergradient as implicit
 from models.fitting.family import Family, Shape, TrainingData
 from models.fitting.fit import compute_hypergradient, fit_family, suggest_configuration
 from models.tuning.space import list_distributions, to_value
-from tasks.execution.cache import InnerFoldData
 from tasks.execution.inputs import encode_classes, make_validation_data
 
 ABLE = [f for f in load_families().values() if f.hypergradient is not None]
@@ -125,7 +124,7 @@ def test_a_class_that_training_lacks_is_left_out_of_the_loss(known, absent):
     part = replace(every, X=every.X[keep], y=every.y[keep])
     classes = np.unique(part.y)
     part = encode_classes(part, classes)
-    there = make_validation_data(part, InnerFoldData(part, classes, judge.X), judge.y, judge.weight)
+    there = make_validation_data(part, judge.X, classes, judge.y, judge.weight)
     assert len(there.y) == (judge.y != absent).sum() == len(there.weight)  # type: ignore[arg-type]
     compared(known, next(configurations(known, part.shape)), part, there)
 

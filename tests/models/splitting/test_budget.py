@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,22 +12,29 @@ from models.splitting.budget import (
     CORE,
     LEAST_TRIALS,
     LEVELS,
+    TIME_LEVELS,
     choose_affordable_plan,
+    count_fits,
     count_searches,
     estimate_core_seconds,
+    estimate_inner_rows,
+    list_levels,
     suggest_fold_counts,
 )
+from models.splitting.split import SplitPlan, build_folds
 
 SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
-ORDER = {level: i for i, level in enumerate(LEVELS)}
+ORDERS = {by_time: {level: i for i, level in enumerate(list_levels(by_time))} for by_time in (False, True)}
+STARTS = st.booleans().flatmap(lambda by_time: st.tuples(st.sampled_from(list_levels(by_time)[:-2]), st.just(by_time)))
+"""(outer, inner) and whether the plan is in order of time."""
 
 
-@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), st.sampled_from(LEVELS[:4]), st.booleans())
+@given(SECONDS, st.floats(0, 50_000), st.floats(1, 10), STARTS, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, start, refit):
-    less = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit)
-    rich = choose_affordable_plan(seconds, time * more, start, fixed=False, refit_too=refit)
-    places = [ORDER[level.outer, level.inner] for level in (rich, less)]
+    less = choose_affordable_plan(seconds, time, start[0], by_time=start[1], fixed=False, refit_too=refit)
+    rich = choose_affordable_plan(seconds, time * more, start[0], by_time=start[1], fixed=False, refit_too=refit)
+    places = [ORDERS[start[1]][level.outer, level.inner] for level in (rich, less)]
     assert places[0] <= places[1] or set(less.families) < set(rich.families)
     if places[0] == places[1]:
         assert set(less.families) <= set(rich.families)
@@ -37,22 +45,22 @@ def test_more_time_buys_fewer_folds_only_for_more_families(seconds, time, more, 
             assert count * each * seconds[name] == pytest.approx(given_seconds)
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
+@given(SECONDS, st.floats(0, 50_000), STARTS, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_every_kept_family_has_its_default_and_four_more_in_every_fold_or_all_gave_way(seconds, time, start, refit):
-    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit)
+    level = choose_affordable_plan(seconds, time, start[0], by_time=start[1], fixed=False, refit_too=refit)
     kept = {f: seconds[f] for f in level.families}
     if (level.outer, level.inner) != LEVELS[-1]:
-        assert estimate_core_seconds(level.outer, level.inner, kept, LEAST_TRIALS, refit) <= time
+        assert estimate_core_seconds(level.outer, level.inner, kept, LEAST_TRIALS, refit, start[1]) <= time
         assert level.trials is None
     else:
         assert level.trials == 1
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.integers(1, 4))
+@given(SECONDS, st.floats(0, 50_000), STARTS, st.integers(1, 4))
 @settings(max_examples=300, deadline=None)
 def test_the_dearest_fall_out_first_with_a_sentence_and_the_last_few_never(seconds, time, start, keep):
-    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=False, keep=keep)
+    level = choose_affordable_plan(seconds, time, start[0], by_time=start[1], fixed=False, refit_too=False, keep=keep)
     assert set(level.families) | set(level.left_out) == set(seconds)
     assert len(level.families) >= min(keep, len(seconds))
     if level.left_out:
@@ -72,28 +80,38 @@ def test_more_time_tunes_no_fewer_families_of_the_same_plan(seconds, time, more)
 PRIORITY = {f: 1 + i % 3 for i, f in enumerate("abcdefg")}
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]), st.booleans())
+@given(SECONDS, st.floats(0, 50_000), STARTS, st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_none_is_left_out_that_would_fit_beside_those_of_its_own_priority_and_better(seconds, time, start, refit):
-    level = choose_affordable_plan(seconds, time, start, fixed=False, refit_too=refit, priority=PRIORITY)
+    level = choose_affordable_plan(
+        seconds, time, start[0], by_time=start[1], fixed=False, refit_too=refit, priority=PRIORITY
+    )
     for name in level.left_out:
         beside = {f: seconds[f] for f in level.families if PRIORITY[f] <= PRIORITY[name]}
         trials = level.trials or LEAST_TRIALS
-        assert estimate_core_seconds(level.outer, level.inner, {**beside, name: seconds[name]}, trials, refit) > time
+        kept = {**beside, name: seconds[name]}
+        assert estimate_core_seconds(level.outer, level.inner, kept, trials, refit, start[1]) > time
 
 
-@given(SECONDS, st.floats(0, 50_000), st.sampled_from(LEVELS[:4]))
+@given(SECONDS, st.floats(0, 50_000), STARTS)
 @settings(max_examples=300, deadline=None)
 def test_folds_never_give_way_to_families_of_the_last_priority_beyond_the_first_four(seconds, time, start):
     """Many cheap families beside four better ones cost no folds."""
     many = {f"z{i}": 0.01 for i in range(9)}
     best = {f"a{f}": s for f, s in seconds.items()}
-    alone = choose_affordable_plan(best, time, start, fixed=False, refit_too=False)
+    alone = choose_affordable_plan(best, time, start[0], by_time=start[1], fixed=False, refit_too=False)
     crowd = choose_affordable_plan(
-        {**best, **many}, time, start, fixed=False, refit_too=False, priority=dict.fromkeys(many, 3)
+        {**best, **many},
+        time,
+        start[0],
+        by_time=start[1],
+        fixed=False,
+        refit_too=False,
+        priority=dict.fromkeys(many, 3),
     )
     if len(alone.families) >= CORE:
-        assert ORDER[crowd.outer, crowd.inner] <= ORDER[alone.outer, alone.inner]
+        order = ORDERS[start[1]]
+        assert order[crowd.outer, crowd.inner] <= order[alone.outer, alone.inner]
 
 
 @given(SECONDS, st.floats(0, 50_000))
@@ -103,25 +121,45 @@ def test_folds_that_the_user_fixed_stay(seconds, time):
     assert (level.outer, level.inner) == (4, 2)
 
 
-def test_the_order_of_giving_way():
+@pytest.mark.parametrize("by_time", [False, True])
+def test_the_order_of_giving_way(by_time):
     """One family whose fit takes a second: what is done with less and less time."""
-    seen = set()
+    seen, order = set(), ORDERS[by_time]
     for start in ((5, 4), (2, 4)):  # where groups allow two folds only, none at all come next
         done = [
-            choose_affordable_plan({"f": 1.0}, time, start, fixed=False, refit_too=False) for time in range(120, -1, -1)
+            choose_affordable_plan({"f": 1.0}, time, start, fixed=False, refit_too=False, by_time=by_time)
+            for time in range(120, -1, -1)
         ]
         levels = [(level.outer, level.inner) for level in done]
-        places = [ORDER.get(level, -1) for level in levels]
+        places = [order.get(level, -1) for level in levels]
         assert places == sorted(places)
         seen |= set(levels)
-    assert set(LEVELS) <= seen
+    assert set(order) <= seen
     assert (done[0].how.method, done[-1].how.method) == ("nested", "holdout")
 
 
-@pytest.mark.parametrize(("rows", "level"), [(100, (5, 4)), (4_000, (5, 4)), (4_001, (5, 3)), (10_001, (5, 1))])
-def test_large_tables_need_no_repeated_validation_inside(rows, level):
+SIZES = [(100, (5, 4), (5, 4)), (4_000, (5, 4), (5, 4)), (4_001, (5, 4), (5, 3)), (10_001, (5, 2), (5, 1))]
+
+
+@pytest.mark.parametrize(("rows", "level", "level_by_time"), SIZES)
+def test_large_tables_need_little_repeated_validation_inside(rows, level, level_by_time):
     assert suggest_fold_counts(rows, Split()) == level
+    assert suggest_fold_counts(rows, Split(time="when")) == level_by_time
     assert suggest_fold_counts(rows, Split(outer=3, inner=2)) == (3, 2)
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+@pytest.mark.parametrize("level", [*LEVELS[:3], *TIME_LEVELS[:5], (3, 2), (10, 4)])
+def test_fits_are_counted_as_folds_have_parts(level, by_time):
+    """By the folds themselves: how many different parts are fitted, and of how many rows."""
+    rows = np.arange(1000)
+    plan = SplitPlan("time" if by_time else "random", rows, None, rows if by_time else None, 0, 3)
+    folds = build_folds(plan, rows, *level, with_all=False)
+    parts = {fold.identify_part(j): len(train) for fold in folds for j, (train, _) in enumerate(fold.inner)}
+    assert len(parts) == len(folds) * count_fits(*level, by_time)
+    if not by_time:
+        split = Split(outer=level[0], inner=level[1])
+        assert np.mean(list(parts.values())) == pytest.approx(estimate_inner_rows(1000, split), abs=2)
 
 
 def test_a_dear_family_of_the_first_priority_stays_while_fewer_folds_hold_it():

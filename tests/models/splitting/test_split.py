@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.config import Run, Split
 from models.data.table import Reading, Table
 from models.errors import InputError
-from models.splitting.split import LEAST, SplitPlan, _split_stop_rows, build_folds, make_split_plan
+from models.splitting.split import LEAST, SplitPlan, _split_stop_rows, build_folds, make_split_plan, shares_fits
 
 FIRST = [[2, 4, 6, 9], [0, 1, 3, 11], [5, 7, 8, 10]]
 KINDS = ("random", "group", "time", "group_time")
@@ -61,6 +61,34 @@ def test_inner_and_stop_rows_come_from_the_training_part(plan, outer, inner):
             assert np.isin(np.concatenate([train, validation]), fold.train).all()
             assert np.isin(np.concatenate([fit, stop]), train).all()
             assert len(fit)
+
+
+@given(plans(kinds=("random", "group")), st.integers(3, 6), st.sampled_from([2, 3, 4, 5]))
+@settings(max_examples=120, deadline=None)
+def test_folds_that_share_fits_see_neither_ones_rows(plan, outer, inner):
+    """Where fold k is judged on B_j inside, fold j is on B_k, and what both are fitted on holds neither."""
+    folds = {fold.name: fold for fold in build_folds(plan, np.arange(len(plan.keys)), outer, inner, False)}
+    if not shares_fits(outer, inner):
+        assert not any(fold.partners for fold in folds.values())
+    for fold in folds.values():
+        for j, name in enumerate(fold.partners):
+            partner = folds[name]
+            mirror = partner.partners.index(fold.name)
+            (train, judge), (other_train, other_judge) = fold.inner[j], partner.inner[mirror]
+            assert train.tolist() == other_train.tolist()
+            assert (judge.tolist(), other_judge.tolist()) == (partner.judge.tolist(), fold.judge.tolist())
+            assert all(np.array_equal(*rows) for rows in zip(fold.stops[j], partner.stops[mirror], strict=True))
+            assert fold.identify_part(j) == partner.identify_part(mirror)
+            assert not np.isin(train, np.concatenate([fold.judge, partner.judge])).any()
+        assert len(set(fold.partners)) == len(fold.partners)
+
+
+def test_many_rows_share_fits_and_the_first_splits_share_most():
+    rows = np.arange(300)
+    for outer, inner, first in ((5, 4, 3), (5, 2, 3), (4, 3, 2), (10, 4, 6)):
+        folds = build_folds(SplitPlan("random", rows, None, None, 0, 1), rows, outer, inner, False)
+        assert all(len(fold.partners) == inner for fold in folds)
+        assert len({fold.identify_part(0) for fold in folds}) == first
 
 
 @given(plans(kinds=("time", "group_time")), st.integers(2, 5))

@@ -18,7 +18,7 @@ FAMILIES = ("lightgbm", "xgboost", "random_forest")
 
 def training(rows: int) -> InnerFoldData:
     one = TrainingData(np.zeros((rows, 10)), np.zeros(rows), None, Shape(rows, 10, "regression"))
-    return InnerFoldData(one, np.zeros(1), np.zeros((5, 10)))
+    return InnerFoldData(one, np.zeros(1), {"1": np.zeros((5, 10))})
 
 
 def kept(room: float) -> TrainingCache:
