@@ -103,7 +103,7 @@ def start_fork_server(*modules: str) -> None:
 class _QueuedFit:
     """One fit that was asked for."""
 
-    priority: tuple[int, ...]
+    priority: tuple[float, ...]
     place: int
     promise: Future = field(compare=False)
     work: Callable[..., Any] = field(compare=False)
@@ -159,7 +159,7 @@ class FitPool:
         self._open = True
 
     def submit(
-        self, work: Callable[..., Any], *args: Any, priority: tuple[int, ...], timeout: float | None = None
+        self, work: Callable[..., Any], *args: Any, priority: tuple[float, ...], timeout: float | None = None
     ) -> Future:
         """The future of `work(*args)` in a worker; smaller priorities run first. It raises FitError."""
         order = _QueuedFit(priority, next(self._places), Future(), work, args, timeout)
@@ -206,7 +206,7 @@ class FitPool:
         if order is not None:
             _deliver_result(order, task)
 
-    def cancel(self, chosen: Callable[[tuple[int, ...]], bool]) -> None:
+    def cancel(self, chosen: Callable[[tuple[float, ...]], bool]) -> None:
         """Drops waiting fits and kills running ones whose priority is `chosen`; they end as `timeout`."""
         with self._lock:
             orders = [order for order in self._waiting if chosen(order.priority)]
