@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from flows.server import begin
-from flows.server.called import ServedFlow  # before Prefect: it reads its settings when it is imported
+from flows.server.called import ServedFlow, leave_tags  # before Prefect: it reads its settings when it is imported
 
 # isort: split
 from prefect.futures import as_completed
@@ -28,11 +28,9 @@ from tasks.context import RunContext, open_run
 from tasks.evaluation.ensemble import refit_ahead
 from tasks.run import ledger
 from tasks.run.resume import choose_model_name, find_flow_run_folder, read_finished_report
-from tasks.run.stage import TUNE
 from tasks.stages import artifacts
 from tasks.stages import train as stages
-from tasks.tuning.running import RunningStudies
-from tasks.tuning.tune import limit_search_time
+from tasks.tuning.search import Search
 from tasks.values import RunPlan, Studies
 
 
@@ -63,7 +61,7 @@ def _open_context(run: Run, resume: str | None) -> Iterator[tuple[RunContext, Ru
 
 def _train(run: Run, resume: str | None = None) -> Report:
     """Trains, estimates and registers a model of this table."""
-    with _open_context(run, resume) as (context, early), meter.show_progress(context, early):
+    with _open_context(run, resume) as (context, early), meter.show_progress(context), leave_tags():
         _note_flow_run(context)
         table = stages.load(context, early)
         sealed = stages.seal(table, early)
@@ -85,22 +83,19 @@ def _note_flow_run(context: RunContext) -> None:
 
 
 def _tune(plan: RunPlan) -> Studies:
-    """The studies of every family on every fold, side by side; what still runs when the time is up, or when the run is
-    stopped, is ended."""
-    running = RunningStudies(plan)
-    with plan.context.enter_stage(TUNE), limit_search_time(running, refit_ahead):
-        try:
-            futures = [
-                stages.tune_one.submit(running, name, fold) for name in plan.scope.families for fold in plan.folds
-            ]
-            plan.context.journal.prepare()
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            running.stop()
-            raise
-    running.deadline.grant_end()
-    return running.take_snapshot()
+    """The studies of every family on every fold, side by side, which a command has begun already; what still runs when
+    the run is stopped is ended."""
+    beginning = begin.find_beginning()
+    search = beginning.search if beginning else Search(plan, refit_ahead)
+    try:
+        futures = [stages.tune_one.submit(search, name, fold) for name in plan.scope.families for fold in plan.folds]
+        plan.context.journal.prepare()
+        for future in as_completed(futures):
+            future.result()
+        return search.end()
+    except BaseException:
+        search.stop()
+        raise
 
 
 def _make_run_name() -> str:

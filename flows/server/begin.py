@@ -1,11 +1,11 @@
-"""The beginning of a command: the server, MLflow's writer and the workers start at once, and the stages before tuning
-are run meanwhile. Nothing here imports Prefect, whose import alone takes seconds."""
+"""The beginning of a command: the server, MLflow's writer and the workers start at once; the stages before tuning are
+run meanwhile, and the search begins. Nothing here imports Prefect, whose import alone takes seconds."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,11 +16,14 @@ from flows.server import prefect_server
 from models.config import Run
 from models.errors import BudgetError
 from tasks.context import RunContext, open_run
+from tasks.evaluation.ensemble import refit_ahead
 from tasks.execution import pool
-from tasks.planning import load_and_seal, plan
-from tasks.run import ledger
+from tasks.planning import load_and_seal
+from tasks.planning.plan import make_plan
+from tasks.run import events, ledger
 from tasks.system import login, secret_addresses
 from tasks.system.watching import keep_watch
+from tasks.tuning.search import Search
 from tasks.values import RunPlan
 
 _PATIENCE = 10.0
@@ -33,6 +36,9 @@ class Beginning:
 
     context: RunContext
     plan: RunPlan
+    search: Search
+    told: Sequence[events.TimedEvent]
+    """What was told of the run so far: it grows."""
     handle: prefect_server.ServerHandle
 
 
@@ -49,7 +55,7 @@ def prepare(context: RunContext) -> RunPlan:
     table = load_and_seal.load_table(context)
     sealed = load_and_seal.seal_rows(table)
     load_and_seal.check_signal_of_table(sealed)
-    return plan.make_plan(sealed)
+    return make_plan(sealed)
 
 
 @contextmanager
@@ -66,18 +72,25 @@ def reach_server() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def begin_run(run: Run, resume: str | None = None) -> Iterator[None]:
-    """The flow called inside the block goes on with a run whose stages before tuning are done."""
+    """The flow called inside the block goes on with a run whose stages before tuning are done, and whose search is at
+    work."""
     pool.refuse_daemon()
     origin = ledger.find_start_time()
     handle = prefect_server.start_server()
-    with open_run(run, resume, origin) as context, _enforce_budget(context, handle):
+    with (
+        open_run(run, resume, origin) as context,
+        _enforce_budget(context, handle),
+        events.record_events() as told,
+    ):
         with _serve_secrets(handle):
-            beginning = Beginning(context, prepare(context), handle)
-        token = _begun.set(beginning)
+            plan = prepare(context)
+        search = Search(plan, refit_ahead)
+        token = _begun.set(Beginning(context, plan, search, told, handle))
         try:
             yield
         finally:
             _begun.reset(token)
+            search.stop()
 
 
 @contextmanager

@@ -110,6 +110,12 @@ def _add_tags() -> TagsContext:
     return TagsContext(current_tags={*(TagsContext.get().current_tags - {TAG, PART}), tag})
 
 
+def leave_tags() -> TagsContext:
+    """Inside the block task runs have no tags: for each tag of each Prefect would ask the server for a slot of a
+    concurrency limit, and that takes longer than some of our stages."""
+    return TagsContext(current_tags=set())
+
+
 def _translate_errors(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The function; what the user or the run's time did wrong ends it as Failed with its message and no more, a run
     that was cancelled ends as Cancelled, and that of a deployment which another one makes needless as Skipped."""

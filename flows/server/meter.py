@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from flows.screen.board import Board
+from flows.server.begin import find_beginning
 from models.text.safe import shorten
 from tasks.context import RunContext
-from tasks.planning.plan import make_plan_event
 from tasks.run import events
 from tasks.run.stage import EVALUATE, STAGES, TUNE
 from tasks.system.watching import keep_watch
-from tasks.values import RunPlan
 
 EVERY = 3.0
 """Seconds between two looks; the page itself looks less often."""
@@ -27,22 +25,20 @@ log = logging.getLogger("nestor.meter")
 
 
 @contextmanager
-def show_progress(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
+def show_progress(context: RunContext) -> Iterator[None]:
     """Inside the block the run's page shows how far it is. What the server does not take is left out: the run goes on
     at its own pace, since only a thread of its own waits for the server."""
-    board, lock = Board(context.ledger.origin, context.ledger.limit), threading.Lock()
-    if plan is not None:  # the command has planned before the flow began
-        board.tell(make_plan_event(plan))
+    board = Board(context.ledger.origin, context.ledger.limit)
     artifact: list[UUID] = []
     outcome: list[str] = []
-
-    def told(event: events.Event) -> None:
-        with lock:
-            board.tell(event)
+    seen = 0
 
     def draw() -> None:
-        with lock:
-            share, text = compute_share_done(board, time.time()), board.summarize(time.time())
+        nonlocal seen
+        for moment, event in told[seen:]:
+            board.tell(event, moment)
+            seen += 1
+        share, text = compute_share_done(board, time.time()), board.summarize(time.time())
         if outcome:
             share, text = (1.0 if outcome == ["done"] else share), f"{text}: {outcome[0]}"
         try:
@@ -54,13 +50,19 @@ def show_progress(context: RunContext, plan: RunPlan | None) -> Iterator[None]:
             log.warning("Prefect does not take the progress: %s", shorten(error, 200))
 
     # The watch's context holds the flow run, whose artifact it is, and the server's address.
-    with events.listen_to_events(told), keep_watch(draw, "meter", EVERY, last=draw):
+    with _find_record() as told, keep_watch(draw, "meter", EVERY, last=draw):
         try:
             yield
         except BaseException:
             outcome.append("stopped")
             raise
         outcome.append("done")
+
+
+def _find_record() -> AbstractContextManager[Sequence[events.TimedEvent]]:
+    """All that is told of the run: from its beginning on where a command has begun it before the flow."""
+    beginning = find_beginning()
+    return nullcontext(beginning.told) if beginning else events.record_events()
 
 
 def compute_share_done(board: Board, moment: float) -> float:

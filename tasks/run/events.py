@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ class NoteEvent:
 
 Event = Began | FindingEvent | PlanEvent | TrialEvent | NoteEvent
 
+TimedEvent = tuple[float, Event]
+"""time.time() of the event, and the event."""
+
 _listeners: list[Callable[[Event], None]] = []
 
 
@@ -82,3 +86,11 @@ def listen_to_events(listener: Callable[[Event], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+@contextmanager
+def record_events() -> Iterator[list[TimedEvent]]:
+    """The list to which every event inside the block is added."""
+    record: list[TimedEvent] = []
+    with listen_to_events(lambda event: record.append((time.time(), event))):
+        yield record

@@ -6,17 +6,14 @@ nothing to do but to show it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from prefect import task
-from prefect.runtime import task_run
 from prefect.states import Cancelled
 from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 
-from models.errors import NestorError
 from models.outcome import Report
 from tasks.context import RunContext
 from tasks.evaluation import evaluate as evaluating
@@ -26,13 +23,9 @@ from tasks.planning import plan as planning
 from tasks.reporting.publish import publish
 from tasks.run.stage import CHECK, EVALUATE, PLAN, READ, REGISTER, SEAL, TUNE, Stage
 from tasks.stages import artifacts
-from tasks.stages.options import PLAIN, RETRIED
-from tasks.system.disk import is_full, make_full_disk_error
-from tasks.tuning import tune
-from tasks.tuning.running import RunningStudies
+from tasks.stages.options import PLAIN
+from tasks.tuning.search import Search
 from tasks.values import LoadedTable, RunPlan, SealedTable, Studies
-
-log = logging.getLogger("nestor.stages")
 
 
 class _StageTask(Task[Any, Any]):
@@ -80,23 +73,11 @@ def make_plan(sealed: SealedTable, early_plan: RunPlan | None) -> RunPlan:
     return plan
 
 
-@task(name=TUNE.name, description=TUNE.words, task_run_name="{family}/{fold}", **RETRIED)
-def tune_one(running: RunningStudies, family: str, fold: str) -> Any:
-    """One family on one outer fold. What breaks twice ends here and costs no other."""
-    try:
-        tune.tune(running, family, fold)
-    except NestorError:
-        raise
-    except Exception as error:
-        if is_full(error):
-            raise make_full_disk_error(error) from None
-        if task_run.run_count <= RETRIED["retries"]:
-            raise
-        log.warning("%s/%s ended early.", family, fold, exc_info=True)
-        tune.record_broken_study(running, family, fold, error)
-    if running.stopped:
-        return Cancelled(message="Stopped; what is finished is kept.")
-    return f"{len(running.trials.get((family, fold), ()))} trials"
+@task(name=TUNE.name, description=TUNE.words, task_run_name="{family}/{fold}", **PLAIN)
+def tune_one(search: Search, family: str, fold: str) -> Any:
+    """One family on one outer fold, which the search has at work."""
+    count = search.await_study(family, fold)
+    return Cancelled(message="Stopped; what is finished is kept.") if search.running.stopped else f"{count} trials"
 
 
 @_make_stage_task(EVALUATE)

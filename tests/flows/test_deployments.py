@@ -346,7 +346,7 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
 
     @flow
     def at_work() -> None:
-        with meter.show_progress(context, None):
+        with meter.show_progress(context):
             events.emit(events.Began("tune"))
             assert wait_for(lambda: any("tune" in text and "left" in text for text in shown()), 20)
             assert 40 < min(shown().values()) < 80
@@ -356,7 +356,7 @@ def test_the_page_shows_how_far_a_run_is_and_a_dead_server_costs_nothing(server,
     began, threads = time.monotonic(), threading.active_count()
     with (
         temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{find_free_ports(1)[0]}/api"}),
-        meter.show_progress(context, None),
+        meter.show_progress(context),
     ):
         pass
     assert time.monotonic() - began < 5
