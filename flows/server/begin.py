@@ -75,6 +75,7 @@ def begin_run(run: Run, resume: str | None = None) -> Iterator[None]:
     """The flow called inside the block goes on with a run whose stages before tuning are done, and whose search is at
     work."""
     pool.refuse_daemon()
+    pool.start_fork_server("skrub")  # its imports take seconds of a core that nothing else needs yet
     origin = ledger.find_start_time()
     handle = prefect_server.start_server()
     with (

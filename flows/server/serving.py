@@ -19,11 +19,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks.system import door, private
+from tasks.system import door, private, process
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -69,12 +70,18 @@ def serve_until_idle(fd: int, home: Path, idle: float) -> None:
     from prefect.server.api.server import create_app
 
     # `ephemeral`: the recorder of task runs runs, schedulers and the like do not
-    app = WatchedApp(create_app(ephemeral=True), lambda: keep_layout(home))
+    app = WatchedApp(create_app(ephemeral=True), partial(_settle, home))
     gc.freeze()
     gc.enable()
     guard = door.Door(app, hosts=door.list_host_names())
     config = uvicorn.Config(guard, log_config=None, access_log=False, timeout_graceful_shutdown=3)
     asyncio.run(_await_idle(uvicorn.Server(config), app, socket.socket(fileno=fd), home, idle))
+
+
+def _settle(home: Path) -> None:
+    """Once it is up nobody waits for the server any more, and it gives way to fits."""
+    keep_layout(home)
+    process.lower_priority()
 
 
 async def _await_idle(server: Any, app: WatchedApp, listener: socket.socket, home: Path, idle: float) -> None:

@@ -1,4 +1,4 @@
-"""Whose something on disk is: the process that wrote it down, and whether it is the same one and alive."""
+"""Processes: whose something on disk is, whether that one is alive, and which give way to others."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+_GIVES_WAY = 5
+"""Nice level: about a third of what a process of the usual level gets beside it."""
 _NEAR = 2.0
 """Seconds between two starts that are one: the first may have been written down with fewer digits."""
 
@@ -43,3 +45,10 @@ def is_owner_alive(owner: Mapping[str, Any]) -> bool:
 def is_owner_gone(owner: Mapping[str, Any]) -> bool:
     """Whether the owner was another process of this machine and has ended."""
     return is_other_process(owner) and not is_owner_alive(owner)
+
+
+def lower_priority() -> None:
+    """Has this process give way to others where cores are short: what serves a run takes none from its fits. On
+    Windows nothing changes."""
+    if hasattr(os, "nice"):
+        os.nice(_GIVES_WAY)
