@@ -37,11 +37,12 @@ FAMILY = Family(
     suits="those who must read the model: at most 64 leaves, each a rule",
     cost=0.25,
     needs=Needs(categories="codes", missing=True, scaled=False),
-    default={"max_leaf_nodes": 16, "min_samples_leaf": 7, "ccp_alpha": 1e-4, "criterion": "gini"},
+    default={"max_leaf_nodes": 16, "min_samples_leaf": 7, "ccp_alpha": 1e-4, "criterion": "gini", "log_target": False},
     space=_suggest_configuration,
     fit=_fit,
     losses=("squared", "absolute"),
     priority=3,
+    logs=True,
     monotone=True,
     trusted=("sklearn.tree._tree.Tree",),
     source="leaf size from 1 to 60 and cost-complexity after Probst, Boulesteix & Bischl 2019 (JMLR 20:53, rpart); the "

@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
 
 
 @dataclass(frozen=True)
-class BinnedBooster:
-    """Predicts as the library's scikit-learn class does after the same training."""
+class BinnedBooster(RegressorMixin, BaseEstimator):
+    """Predicts as the library's scikit-learn class does after the same training: an estimator that is fitted already,
+    so that scikit-learn's own take it as a part."""
 
     says: Callable[[Any], Any]
     """Rows -> values, the positive class's probability, or a probability for each of several classes."""
+
+    def fit(self, X: Any, y: Any) -> BinnedBooster:
+        """Itself."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether it can predict."""
+        return True
 
     def predict(self, X: Any) -> np.ndarray:
         """Values (rows,) of a regression."""

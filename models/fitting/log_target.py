@@ -33,7 +33,14 @@ def is_skewed(target: np.ndarray) -> bool:
 
 
 def transform_target(part: TrainingData) -> tuple[Pipeline, TrainingData]:
-    """The transformer of the target, and the part with log(1 + y), brought to 0..1, for y."""
+    """The transformer of the target, and the part with log(1 + y), brought to 0..1, for y; made once for a part, so
+    that what families keep of its rows is made once too."""
+    if "log_target" not in part.kept:
+        part.kept["log_target"] = _take_logarithm(part)
+    return part.kept["log_target"]
+
+
+def _take_logarithm(part: TrainingData) -> tuple[Pipeline, TrainingData]:
     # Two quantiles are the least and the greatest: a scale from 0 to 1 that, turned back, ends there.
     scaler = QuantileTransformer(n_quantiles=2, subsample=None)  # pyright: ignore[reportArgumentType]
     transformer = make_pipeline(FunctionTransformer(np.log1p, np.expm1, check_inverse=False), scaler)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from models.fitting.family import Shape
@@ -21,6 +21,8 @@ from models.tuning.space import move_into_range, skip_tried, walk_space
 from models.tuning.strategy import BATCH, Proposal, View
 
 FILE = "portfolio.json"
+LOG = "log_target"
+"""Whether the logarithm of the target is fitted."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,24 @@ def plan_portfolio(view: View) -> list[Proposal]:
     portfolio = load_portfolio()
     configurations = portfolio.families.get(view.family.name, ())
     weights = {name: weigh_table(view.shape, table) for name, table in portfolio.tables.items()}
-    candidates = (
-        adapt_params(view, configuration.params)
-        for configuration in (order_greedily(configurations, weights) if configurations else ())
-    )
-    batch = [Proposal(params) for params in islice(skip_tried(view, candidates), BATCH)]
+    order = order_greedily(configurations, weights) if configurations else ()
+    scale = _choose_scale(view)
+    candidates = (adapt_params(view, {**configuration.params, **scale}) for configuration in order)
+    batch = [Proposal(params) for params in islice(skip_tried(view, chain(_list_scales(view), candidates)), BATCH)]
     return [*batch, *[Proposal()] * (BATCH - len(batch))]
+
+
+def _list_scales(view: View) -> list[dict[str, Any]]:
+    """The default on the target's other scale, where there are two: on a long tail no hyperparameter matters as much,
+    and what was learned on other tables says nothing of it."""
+    default = adapt_params(view, {})
+    return [adapt_params(view, {LOG: not default[LOG]})] if LOG in default else []
+
+
+def _choose_scale(view: View) -> dict[str, bool]:
+    """The scale of the best configuration so far, for those to come; none where there is one scale only."""
+    scored = [trial for trial in view.told if trial.score is not None and LOG in trial.params]
+    return {LOG: max(scored, key=view.ahead).params[LOG]} if scored else {}
 
 
 def adapt_params(view: View, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
 import skops.io
 
+from models.columns import TRUSTED
 from models.families import load_families, load_family
 from models.fitting.family import Shape, TrainingData
 from models.fitting.fit import fit_family, suggest_configuration
@@ -47,6 +50,30 @@ def test_on_prices_a_line_through_the_logarithm_is_nearer_and_stays_within_what_
     stored = skops.io.dumps(log)
     assert not skops.io.get_untrusted_types(data=stored)
     assert (skops.io.loads(stored).predict(X) == log.predict(X)).all()
+
+
+@pytest.mark.parametrize("known", LOGGING, ids=lambda f: f.name)
+def test_every_family_learns_the_logarithm_and_is_stored_with_it(known):
+    """With rows to stop on where it stops early; what it keeps of the part's rows is made once for both scales."""
+    stop = (X, PRICES, None) if known.stops_early else None
+    part = TrainingData(X, PRICES, None, SHAPE, stop=stop)
+    study = optuna.create_study()
+    study.enqueue_trial(dict(known.default))
+    config = suggest_configuration(known, study.ask(), SHAPE)
+    models = [fit_family(known, {**config, "log_target": on}, part, 0, 1).model for on in (True, True, False)]
+    assert type(models[0]).__name__ == "TransformedTargetRegressor"
+    predictions = models[0].predict(X)
+    assert np.array_equal(predictions, models[1].predict(X))
+    assert not np.array_equal(predictions, models[2].predict(X))
+    assert np.sqrt(np.mean((predictions - PRICES) ** 2)) < PRICES.std()
+    assert (predictions >= PRICES.min() * 0.999).all()
+    assert transform_target(part) is transform_target(part)
+    rounds = {"rounds": 30} if known.stops_early else {}
+    refit = fit_family(known, {**config, "log_target": True, **rounds}, replace(part, stop=None, kept={}), 0, 1).model
+    stored = skops.io.dumps(refit)
+    trusted = skops.io.get_untrusted_types(data=stored)
+    assert set(trusted) <= {*TRUSTED, *known.trusted}
+    assert (skops.io.loads(stored, trusted=trusted).predict(X) == refit.predict(X)).all()
 
 
 def test_rows_to_stop_on_are_on_the_same_scale():

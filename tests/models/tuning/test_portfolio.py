@@ -25,6 +25,7 @@ from models.tuning.portfolio import (
 )
 from models.tuning.space import apply_ranges, list_distributions
 from models.tuning.strategy import BATCH, View
+from models.tuning.trial import Trial
 from tests.models.studies.test_study import searched
 
 SHAPE = Shape(500, 12, "binary", 2)
@@ -144,3 +145,21 @@ def test_what_it_holds_are_configurations_of_its_families(name):
         assert set(one.params) <= whole
         assert set(one.regret) == set(load_portfolio().tables)
     assert "portfolio" in load_strategies()
+
+
+@pytest.mark.usefixtures("taught")
+def test_on_a_long_tail_the_other_scale_is_tried_first_and_the_better_one_kept():
+    """Whatever other tables had: whether the logarithm is fitted is for this table's inner folds to say."""
+    skewed = view(Shape(500, 12, "regression", skewed=True))
+    told = Trial(0, {**skewed.family.default}, {}, scores=(1.0,))
+    first = [dict(p.params) for p in plan_portfolio(replace(skewed, told=(told,)))]
+    assert first[0] == {**skewed.family.default, "log_target": True}
+    assert [params["log_target"] for params in first[1:]] == [False] * 3
+    for score, kept in ((0.5, True), (2.0, False)):  # rmse: less is better
+        trials = (told, *(Trial(n, p, {}, scores=(score,)) for n, p in enumerate(first[:1], 1)))
+        later = [dict(p.params) for p in plan_portfolio(replace(skewed, told=trials)) if p.params]
+        assert later
+        assert {params["log_target"] for params in later} == {kept}
+    fixed = view(skewed.shape, {"log_target": (False,)})
+    proposals = plan_portfolio(replace(fixed, told=(replace(told, params=dict(fixed.family.default)),)))
+    assert not any(p.params.get("log_target") for p in proposals)
