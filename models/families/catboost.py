@@ -142,6 +142,7 @@ FAMILY = Family(
     steps=_train_steps,
     explores=("learning_rate", "depth", "l2_leaf_reg", "subsample", "colsample_bylevel"),
     monotone=True,
+    priority=1,
     threads=True,
     most_cells=5e7,
     package="catboost",

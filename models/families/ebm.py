@@ -59,7 +59,6 @@ FAMILY = Family(
     },
     space=_suggest_configuration,
     fit=_fit,
-    priority=3,
     monotone=True,
     unsuited=_explain_unsuited,
     most_cells=2e6,
