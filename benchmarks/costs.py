@@ -221,7 +221,7 @@ def _write_models(learned: Mapping[str, tuple[CostModel, CostModel, np.ndarray]]
 
 
 def _round_model(model: CostModel) -> dict[str, float]:
-    return {name: float(f"{value:.4g}") for name, value in vars(model).items()}
+    return {name: float(f"{value:.4g}") if abs(value) > 1e-4 else 0.0 for name, value in vars(model).items()}
 
 
 if __name__ == "__main__":
