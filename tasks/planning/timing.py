@@ -33,13 +33,12 @@ class DefaultCosts:
     """What each family's default costs on one inner fold, and why that is not known of others."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """Family -> core-seconds, a share of preparing columns included."""
+    """Family -> core-seconds, a share of preparing columns included where it was fitted: who has the same needs finds
+    them prepared."""
     fitting: dict[str, float] = field(default_factory=dict)
     """Family -> core-seconds of the fit alone, where it was made."""
     model_mb: dict[str, float] = field(default_factory=dict)
     """Family -> megabytes of that model."""
-    preparing: float = 0.0
-    """The most core-seconds that preparing columns took."""
     errors: dict[str, FitError] = field(default_factory=dict)
     """Families whose fit gave no result."""
     too_slow: dict[str, float] = field(default_factory=dict)
@@ -82,7 +81,7 @@ def foretell_defaults(plan: RunPlan, families: list[Family]) -> DefaultCosts:
         if seconds > limit and not is_named:
             costs.too_slow[name] = seconds
         else:
-            costs.seconds[name] = seconds + costs.preparing / LEAST_TRIALS
+            costs.seconds[name] = seconds
             costs.model_mb[name] = foretell_mb(name, work[name]) or 0.0
     return costs
 
@@ -122,7 +121,6 @@ def _time_families(plan: RunPlan, families: list[Family], limit: float) -> Defau
             try:
                 result = future.result()
                 costs.model_mb[name] = result.model_mb
-                costs.preparing = max(costs.preparing, result.preparing)
                 # Columns are prepared once for all configurations.
                 seconds = result.seconds + result.preparing / LEAST_TRIALS
                 costs.seconds[name] = min(seconds, costs.seconds.get(name, float("inf")))

@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from threadpoolctl import threadpool_limits
 
 from models.columns import prepare
 from models.columns.width import estimate_width
@@ -42,6 +43,7 @@ def test_the_file_knows_what_is_tried_without_being_named():
 
 @pytest.mark.parametrize("family", load_costs())
 @given(work=WORK, more=st.floats(1, 100))
+@settings(max_examples=25, deadline=None)
 def test_more_rows_columns_or_classes_never_cost_less(family, work, more):
     seconds = foretell_seconds(family, work)
     assert seconds is not None
@@ -66,13 +68,17 @@ def _measure_default(name: str, task: str) -> tuple[float, float]:
     shape = Shape(len(X), prepared.X.shape[1], task, classes)  # pyright: ignore[reportArgumentType]
     walk = Walk(lambda parameter, _: family.default[parameter])
     config = suggest_configuration(family, walk, shape)  # pyright: ignore[reportArgumentType]
-    times = []
-    for _ in range(2):
-        stop = (prepared.X[::5], target[::5], None) if family.stops_early else None
-        part = TrainingData(prepared.X, target, None, shape, prepared.categories, stop=stop)
+    times: list[float] = []
+    stops, rest = np.arange(len(X)) % 5 == 0, np.arange(len(X)) % 5 > 0
+    stop = (prepared.X[stops], target[stops], None) if family.stops_early else None
+    rows = rest if family.stops_early else np.arange(len(X)) >= 0
+    # The first fit pays for what libraries load late; with more threads than cores that are free they wait for another.
+    while not times or (len(times) < 2 and times[0] < 1):
+        part = TrainingData(prepared.X[rows], target[rows], None, shape, prepared.categories, stop=stop)
         start = time.process_time()
-        model = fit_family(family, config, part, 0, 1).model
-        getattr(model, "predict_proba" if task == "binary" else "predict")(prepared.X[::4])
+        with threadpool_limits(1):
+            model = fit_family(family, config, part, 0, 1).model
+            getattr(model, "predict_proba" if task == "binary" else "predict")(prepared.X[stops])
         times.append(time.process_time() - start)
     width = estimate_width(X, kinds, family.needs, classes)
     return min(times), foretell_seconds(name, Work(len(X), width, task, classes)) or 0.0  # pyright: ignore
