@@ -199,7 +199,7 @@ def test_in_short_time_boosters_and_linear_models_stay_and_what_is_weak_only_whe
     level = choose_affordable_plan(
         seconds, core_seconds, suggest_fold_counts(rows, Split()), fixed=False, refit_too=False, priority=priority
     )
-    assert {"lightgbm", "xgboost", "catboost", "linear"} <= set(level.families)
+    assert {"lightgbm", "xgboost", "catboost", "linear", "extra_trees"} <= set(level.families)
     assert level.outer
     for name in ("knn", "lda", "naive_bayes", "tree"):
         cost = estimate_core_seconds(level.outer, level.inner, {name: seconds[name]}, LEAST_TRIALS, False)
