@@ -89,9 +89,9 @@ class RunPlan(SealedTable):
     fit_context: FitContext
     """What every fit is told."""
     default_seconds: Mapping[str, float] = field(default_factory=dict)
-    """Family -> core-seconds of its default on one inner fold, where that was measured."""
+    """Family -> core-seconds of its default on one inner fold, foretold or measured; empty without a budget."""
     model_mb: Mapping[str, float] = field(default_factory=dict)
-    """Family -> megabytes of that model."""
+    """Family -> megabytes of that model, until a trial tells it."""
     warm_start: WarmStart | None = None
     """What an earlier run hands over."""
     guesses: dict[str, float] = field(default_factory=dict, repr=False)

@@ -49,7 +49,7 @@ def main() -> None:
     only = asked.only.split(",") if asked.only else []
     place = asked.folder / "tables"
     for file, target, options in list_tables(asked.catalog.resolve(), only):
-        lay_out(file, target, _parse_split(options), asked.rows, place)
+        lay_out(file, target, parse_split(options), asked.rows, place)
     wanted = {p.name: p for p in list_problems(place, asked.families.split(","), only)}
     _fit_missing(wanted, asked)
     for name, problem in wanted.items():
@@ -70,7 +70,7 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _parse_split(options: list[str]) -> dict[str, str]:
+def parse_split(options: list[str]) -> dict[str, str]:
     """`--group mouse` as the settings of a split."""
     words = shlex.split(" ".join(options))
     return {flag.removeprefix("--"): value for flag, value in zip(words[::2], words[1::2], strict=True)}

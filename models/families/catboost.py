@@ -144,6 +144,7 @@ FAMILY = Family(
     explores=("learning_rate", "depth", "l2_leaf_reg", "subsample", "colsample_bylevel"),
     logs=True,
     monotone=True,
+    priority=1,
     threads=True,
     most_cells=5e7,
     package="catboost",

@@ -60,7 +60,6 @@ FAMILY = Family(
     },
     space=_suggest_configuration,
     fit=_fit,
-    priority=3,
     logs=True,
     monotone=True,
     unsuited=_explain_unsuited,

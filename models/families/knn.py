@@ -48,6 +48,7 @@ FAMILY = Family(
     selects=True,
     logs=True,
     weights=False,
+    priority=3,
     threads=True,
     most_cells=6e5,
     source="neighbours, weights and metric after TabArena's KNN (Erickson et al. 2025, arXiv:2506.16791)",

@@ -1,5 +1,5 @@
 """Which folds and families a run can afford: decided once, before any score is seen, from the table's shape and the
-seconds of the first default fits."""
+seconds that default fits take."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ LEAST_TRIALS = 5
 DEAR = 0.6
 """A family that alone would take more than this share of the time is dear: it goes before folds do, but for those of
 the first priority."""
+
+SMALL = 0.05
+"""A family of the last priority is kept where it takes at most this share of the time: what is likely to be worse than
+others is worth a look where that costs next to nothing."""
 
 CORE = 4
 """So many families, the first by priority, are kept before folds go; the others go before them. Before the outer loop
@@ -119,11 +123,12 @@ def choose_affordable_plan(
     """The first level, and the families, that leave every kept family its default and four more configurations.
 
     `seconds` are those of one default inner fit of each family at `start`; of equal `priority` the cheapest is kept
-    first. What is dear, and what comes after the first `CORE`, goes before folds do, but never the last `keep`; with
-    `fixed` the folds are the user's and any family may go."""
+    first; those of the third only where each takes a `SMALL` share. What is dear, and what comes after the first
+    `CORE`, goes before folds do, but never the last `keep`; with `fixed` the folds are the user's and any family may
+    go."""
     levels = [start] if fixed else [start, *_list_lower_levels(start, list_levels(by_time))]
     order = sorted(seconds, key=lambda f: ((priority or {}).get(f, 1), seconds[f], f))
-    first = {f for f, rank in (priority or {}).items() if rank == 1}
+    first, last = ({f for f, rank in (priority or {}).items() if rank == one} for one in (1, 3))
     least, names = min(keep, len(order)), []
     for (outer, inner), most in _list_attempts(levels, max(CORE, keep), keep):
 
@@ -133,8 +138,10 @@ def choose_affordable_plan(
 
         names = []
         for name in order:
-            names += [name] if time(*names, name) <= core_seconds else []
-        core = [f for f in order if f in first or time(f) <= DEAR * core_seconds][:most]
+            fits = time(*names, name) <= core_seconds
+            worth = name not in last or len(names) < least or time(name) <= SMALL * core_seconds
+            names += [name] if fits and worth else []
+        core = [f for f in order if f in first or time(f) <= (SMALL if f in last else DEAR) * core_seconds][:most]
         if len(names) >= least and set(core) <= set(names):
             return _make_run_plan((outer, inner), names, seconds, core_seconds, refit_too, by_time)
     cheapest = sorted(seconds, key=lambda f: (f not in names, seconds[f], f))

@@ -1,5 +1,5 @@
 """The plan of a run: which of the families that suit the table its budget is enough for, in how many folds; decided
-once, from the table's shape and the seconds of the first default fits, before any score is seen."""
+once, from the table's shape and the seconds that default fits take, before any score is seen."""
 
 from __future__ import annotations
 
@@ -127,14 +127,14 @@ def _lay_first_folds(
 
 
 def _plan_by_time(plan: RunPlan, families: list[Family]) -> RunPlan:
-    """The plan that the time allows, from one default fit of each family in the folds laid out before."""
+    """The plan that the time allows, from what a default fit of each family costs in the folds laid out before."""
     start, ledger, run = (plan.scope.outer, plan.scope.inner), plan.context.ledger, plan.run
     ledger.afford(ledger.registration)
-    default_seconds, model_mb, errors = timing.time_defaults(plan, families)
-    reasons = {name: f"its first fit, with default settings, failed: {error.reason}" for name, error in errors.items()}
+    costs = timing.foretell_defaults(plan, families)
+    default_seconds, reasons = costs.seconds, costs.explain()
     wall = ledger.left - ledger.registration - 2.0
     if not default_seconds:
-        raise _explain_no_fit(plan, reasons, any(error.state == "timeout" for error in errors.values()))
+        raise _explain_no_fit(plan, reasons, costs.slow)
     scope = choose_affordable_plan(
         {name: seconds for name, seconds in default_seconds.items() if load_family(name).tunable},
         max(0.0, wall) * plan.context.workers * _SHARE,
@@ -148,7 +148,7 @@ def _plan_by_time(plan: RunPlan, families: list[Family]) -> RunPlan:
     references = tuple(name for name in default_seconds if not load_family(name).tunable)
     left_out = {**plan.scope.left_out, **reasons, **scope.left_out}
     scope = replace(scope, families=(*references, *scope.families), left_out=left_out)
-    plan = replace(plan, scope=scope, default_seconds=default_seconds, model_mb=model_mb)
+    plan = replace(plan, scope=scope, default_seconds=default_seconds, model_mb=costs.model_mb)
     return plan if (scope.outer, scope.inner) == start else _lay_fewer_folds(plan, start)
 
 

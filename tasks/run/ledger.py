@@ -60,6 +60,8 @@ class Ledger:
         """Core-seconds of preparing columns so far."""
         self.recalled = 0.0
         """Core-seconds of fits that earlier attempts made."""
+        self.model_mb: dict[str, float] = {}
+        """Family -> megabytes of a default configuration's model with its columns, as fits told it."""
         self._booked: set[str] = set()
         self._open: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -95,11 +97,16 @@ class Ledger:
         """Seconds that a stage has taken so far; 0 where it has not begun."""
         return self.stages[stage] + (time.time() - self._open[stage] if stage in self._open else 0.0)
 
-    def book_fit(self, family: str, seconds: float, preparing: float, ended: float, file: str | None = None) -> None:
+    def book_fit(
+        self, family: str, seconds: float, preparing: float, ended: float, file: str | None = None,
+        model_mb: float = 0.0,
+    ) -> None:  # fmt: skip
         """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again. One that
         ended before this process began was read from disk. A fit that is asked for more than once, as refits are where
-        limits are looked at, is known by its `file` and booked once."""
+        limits are looked at, is known by its `file` and booked once. `model_mb`: 0 where it was not weighed."""
         with self._lock:
+            if model_mb:
+                self.model_mb[family] = model_mb
             if file in self._booked:
                 return
             if file is not None:

@@ -151,6 +151,7 @@ class Deadline:
 
     def _weigh_model(self, families: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""
-        sizes = [self.plan.model_mb.get(name, 0.0) for name in families]
+        known = {**self.plan.model_mb, **self.ledger.model_mb}
+        sizes = [known.get(name, 0.0) for name in families]
         folds = 1 if len(self.plan.folds) > self.plan.scope.outer else len(self.plan.folds)
         self.ledger.weigh_model(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)

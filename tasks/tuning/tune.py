@@ -165,7 +165,9 @@ def _report_recalled(running: RunningStudies, study: Study, trials: Sequence[Tri
             file = plan.make_job(name, study.fold, trial.number, {}, inner=inner).file
             result = plan.context.folder.try_json(f"{file}.json")
             if result and not result["taken"]:
-                plan.context.ledger.book_fit(name, result["seconds"], result["preparing"], result["end"])
+                plan.context.ledger.book_fit(
+                    name, result["seconds"], result["preparing"], result["end"], model_mb=result["model_mb"]
+                )
         _report_trial(running, study, trial)
 
 
@@ -323,7 +325,7 @@ def _measure_turn(plan: RunPlan, family_name: str, batch: int) -> float:
 def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, result: FitResult) -> Trial:
     """The trial with one more inner fold."""
     if not result.taken:
-        ledger.book_fit(study.family.name, result.seconds, result.preparing, result.end)
+        ledger.book_fit(study.family.name, result.seconds, result.preparing, result.end, model_mb=result.model_mb)
     if result.score is None or not math.isfinite(result.score):
         raise FitError("failed", "its predictions are such that the metric has no value")
     for name, value in result.measures.items():

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import Split
+from models.families import load_family
+from models.fitting.family import Shape
 from models.splitting.budget import (
     CORE,
     LEAST_TRIALS,
     LEVELS,
+    SMALL,
     TIME_LEVELS,
     choose_affordable_plan,
     count_fits,
@@ -22,6 +25,7 @@ from models.splitting.budget import (
     suggest_fold_counts,
 )
 from models.splitting.split import SplitPlan, build_folds
+from models.tuning.costs import Work, foretell_seconds, load_costs
 
 SECONDS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0.01, 50), min_size=1)
 ORDERS = {by_time: {level: i for i, level in enumerate(list_levels(by_time))} for by_time in (False, True)}
@@ -89,8 +93,11 @@ def test_none_is_left_out_that_would_fit_beside_those_of_its_own_priority_and_be
     for name in level.left_out:
         beside = {f: seconds[f] for f in level.families if PRIORITY[f] <= PRIORITY[name]}
         trials = level.trials or LEAST_TRIALS
-        kept = {**beside, name: seconds[name]}
-        assert estimate_core_seconds(level.outer, level.inner, kept, trials, refit, start[1]) > time
+        cost, alone = (
+            estimate_core_seconds(level.outer, level.inner, chosen, trials, refit, start[1])
+            for chosen in ({**beside, name: seconds[name]}, {name: seconds[name]})
+        )
+        assert cost > time or (PRIORITY[name] == 3 and alone > SMALL * time)
 
 
 @given(SECONDS, st.floats(0, 50_000), STARTS)
@@ -175,3 +182,25 @@ def test_a_dear_family_of_the_first_priority_stays_while_fewer_folds_hold_it():
     )
     assert (level.outer, level.inner) == (3, 1)
     assert "best" in level.families
+
+
+@pytest.mark.parametrize(("rows", "columns", "budget"), [(5_600, 20, 90), (1_500, 20, 60), (16_000, 20, 120)])
+def test_in_short_time_boosters_and_linear_models_stay_and_what_is_weak_only_where_it_costs_nothing(
+    rows, columns, budget
+):
+    core_seconds = (budget - 12) * 2 * 0.85
+    inner_rows = estimate_inner_rows(rows, Split())
+    priority = {name: load_family(name).priority for name in load_costs()}
+    seconds = {
+        name: foretell_seconds(name, Work(inner_rows, columns, "binary", 2)) or 0.0
+        for name in load_costs()
+        if not load_family(name).many and not load_family(name).unsuited(Shape(inner_rows, columns, "binary", 2))
+    }
+    level = choose_affordable_plan(
+        seconds, core_seconds, suggest_fold_counts(rows, Split()), fixed=False, refit_too=False, priority=priority
+    )
+    assert {"lightgbm", "xgboost", "catboost", "linear", "extra_trees"} <= set(level.families)
+    assert level.outer
+    for name in ("knn", "lda", "naive_bayes", "tree"):
+        cost = estimate_core_seconds(level.outer, level.inner, {name: seconds[name]}, LEAST_TRIALS, False)
+        assert name not in level.families or cost <= SMALL * core_seconds
