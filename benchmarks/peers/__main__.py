@@ -2,8 +2,8 @@
 --systems nestor,autogluon --out rows.jsonl [--part report] [--only diamonds,letter] [--environments FOLDER]`.
 
 PLACE is a csv file that lists tables (columns name, path, target, task; metric, group_col, time_col and part where
-there are any) or `sklearn:NAME`. Each system is installed into an environment of its own in FOLDER, which is `.peers` and
-not seen by git where none is said. OUT gets a line for each run; what is there at the same version, machine and split is not run
+there are any) or `sklearn:NAME`. Each system is installed into an environment of its own in FOLDER, by default `.peers`
+which git does not see. OUT gets a line for each run; what is there at the same version, machine and split is not run
 again."""
 
 from __future__ import annotations

@@ -53,8 +53,9 @@ def _list_pythons() -> Iterator[str]:
 
 
 def _install(place: Path, python: str, packages: list[str]) -> str:
-    """Makes the environment; returns why that failed, or nothing. Bytecode is compiled now: no run is to wait for it."""
+    """Makes the environment; returns why that failed, or nothing."""
     uv = find_uv()
+    # Bytecode is compiled now, so that no run spends its budget on it.
     for command in (
         [uv, "venv", "--quiet", "--clear", "--python", python, str(place)],
         [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(place / "bin" / "python"), *packages],

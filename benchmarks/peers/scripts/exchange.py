@@ -122,8 +122,8 @@ class Coder:
 
     def _code(self, column):
         if column.name in self.levels:
-            known = column.astype(object).where(column.notna(), None).map(lambda v: v if v is None else str(v))
-            return pd.Series(pd.Categorical(known, categories=self.levels[column.name]), index=column.index)
+            codes = self.levels[column.name].get_indexer(column.astype(str).where(column.notna()))
+            return pd.Series(pd.Categorical.from_codes(codes, self.levels[column.name]), index=column.index)
         if _is_date(column):
             return (column - pd.Timestamp(0, tz=column.dt.tz)).dt.total_seconds()
         return column.astype(float)
