@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,13 @@ class UnusablePredictions(Exception):
     """What a system wrote can't be scored."""
 
 
-def score_predictions(metric: str, truth: pd.Series, predictions: pd.DataFrame) -> float:
-    """The metric of predictions, in its own sense: one column for regression, else a column for each label, named as
-    the label is as text. A label without a column has probability 0; rows are brought to the sum 1."""
+def score_predictions(
+    metric: str, truth: pd.Series, predictions: pd.DataFrame, labels: Collection[str] | None = None
+) -> float:
+    """The metric of predictions, in its own sense: one column for regression, else a column for each of `labels`, which
+    are text. A label without a column has probability 0; rows are brought to the sum 1."""
+    if labels is not None and (unknown := [name for name in predictions if name not in labels]):
+        raise UnusablePredictions(f"'{unknown[0]}' is no label of the target, whose labels are {sorted(labels)[:20]}.")
     if len(predictions) != len(truth):
         raise UnusablePredictions(f"{len(truth)} rows were asked for, {len(predictions)} are predicted.")
     values = predictions.to_numpy(dtype=float)

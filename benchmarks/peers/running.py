@@ -149,13 +149,16 @@ def _end_processes(seen: Iterable[psutil.Process]) -> None:
 def _measure_run(stages: Sequence[Stage], folder: Path, trained_before: bool) -> dict[str, Any]:
     """Seconds from the start of the first process, and what it used until the model was there."""
     last, before = stages[-1], sum(stage.wall for stage in stages[:-1])
-    ready = before if trained_before else _find_moment(folder / "model-ready", last, before)
+    trained = stages[:1] if trained_before else stages
+    ready = _find_moment(folder / "model-ready", last, before)
+    if trained_before:
+        ready = stages[0].wall if stages[0].code == 0 else None
     return {
         "seconds_model": ready,
         "seconds_predictions": _find_moment(folder / "predictions.parquet", last, before),
         "seconds_exit": before + last.wall,
-        "peak_mb": max(stage.peak_mb for stage in stages),
-        "core_seconds": sum(stage.core_seconds for stage in (stages[:-1] if trained_before else stages)),
+        "peak_mb": max(stage.peak_mb for stage in trained),
+        "core_seconds": sum(stage.core_seconds for stage in trained),
     }
 
 
@@ -171,10 +174,16 @@ def _judge(last: Stage, task: Task, division: Division, folder: Path) -> dict[st
         return {"state": state, "why": _shorten(last.said) or f"exit code {last.code}", "score": None}
     told = json.loads(facts.read_text()) if facts.exists() else {}
     try:
-        truth = division.test[task.table.target]
-        return told | {"score": score_predictions(task.table.metric, truth, pd.read_parquet(written))}
+        truth, said = division.test[task.table.target], pd.read_parquet(written)
+        return told | {"score": score_predictions(task.table.metric, truth, said, _list_labels(task, division))}
     except UnusablePredictions as error:
         return told | {"state": "failed", "why": str(error), "score": None}
+
+
+def _list_labels(task: Task, division: Division) -> set[str] | None:
+    if task.table.task == "regression":
+        return None
+    return {*division.train[task.table.target].astype(str), *division.test[task.table.target].astype(str)}
 
 
 def _shorten(said: str) -> str:

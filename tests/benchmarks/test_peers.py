@@ -149,6 +149,12 @@ def test_what_can_not_be_scored_is_told(values, why):
         score_predictions("rmse", pd.Series([0.0, 1.0]), pd.DataFrame({"value": values}))
 
 
+def test_a_column_that_is_no_label_is_told_and_not_scored_as_chance():
+    said = pd.DataFrame({"0.0": [0.1, 0.9], "1.0": [0.9, 0.1]})
+    with pytest.raises(UnusablePredictions, match=r"'0\.0' is no label of the target, whose labels are \['0', '1'\]"):
+        score_predictions("roc_auc", pd.Series([1, 0]), said, {"0", "1"})
+
+
 # --- Rows ------------------------------------------------------------------------------------------------------------
 
 

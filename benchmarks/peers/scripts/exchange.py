@@ -17,7 +17,7 @@ BULK = 5_000
 """Rows that are predicted at once to measure rows per second."""
 SINGLE = 30
 """Times that one row is predicted, at most: the median counts."""
-PATIENCE = 15.0
+PATIENCE = 5.0
 """Seconds after which no more single rows are predicted."""
 
 

@@ -24,6 +24,8 @@ def fit(spec, train):
         table["peers_fold"] = h2o.H2OFrame(_number_folds(train[spec["group"]]).to_frame("peers_fold"))
     automl.train(x=features, y=spec["target"], training_frame=table, **folds)
     leader = automl.leader
+    if leader is None:
+        raise RuntimeError("H2O has no model: its time was over before the first one was whole.")
 
     def predict(frame):
         said = leader.predict(_to_table(frame, spec)).as_data_frame()
@@ -60,7 +62,9 @@ def _to_table(frame, spec):
         return "real" if is_number and not is_label else "enum"
 
     kinds = {name: choose_type(name, column) for name, column in frame.items()}
-    return h2o.H2OFrame(frame.reset_index(drop=True), column_types=kinds)
+    # A label 1 beside a column of fractions would arrive as 1.0.
+    texts = {n: frame[n].astype(object).map(str).where(frame[n].notna(), None) for n in kinds if kinds[n] == "enum"}
+    return h2o.H2OFrame(frame.assign(**texts).reset_index(drop=True), column_types=kinds)
 
 
 def _number_folds(groups):
