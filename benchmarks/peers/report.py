@@ -1,6 +1,8 @@
-"""The tables of rows, for docs/results.md: `python -m benchmarks.peers.report rows.jsonl [--write docs/results.md]`.
+"""The tables of rows, for docs/results.md: `python -m benchmarks.peers.report rows.jsonl [--part report]
+[--write docs/results.md]`.
 
-Without `--write` they are printed; with it they take the place of the page's section, or are added as its last one."""
+Without `--write` they are printed; with it they take the place of the page's section, or are added as its last one.
+Rows of tables for tuning stay out unless they are asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import pandas as pd
 
 from benchmarks.pages import to_markdown_table
 from benchmarks.peers import comparison
+from benchmarks.peers.catalogue import PARTS
 from benchmarks.peers.comparison import FOREST
+from benchmarks.peers.judging import LARGER_IS_BETTER
 from benchmarks.peers.rows import NO_RUN, Row, read_rows
 from benchmarks.peers.systems import load_systems
 
@@ -25,7 +29,7 @@ OURS = "nestor"
 def main() -> None:
     """Prints or writes the section."""
     asked = _parse_arguments()
-    text = make_section(read_rows(asked.rows))
+    text = make_section([row for row in read_rows(asked.rows) if asked.part in ("all", row["part"])])
     if asked.write is None:
         return print(text)
     asked.write.write_text(replace_section(asked.write.read_text("utf-8"), text), "utf-8")
@@ -34,6 +38,7 @@ def main() -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path)
+    parser.add_argument("--part", choices=("all", *PARTS), default="report")
     parser.add_argument("--write", type=Path, help="the page to write into")
     return parser.parse_args()
 
@@ -86,14 +91,14 @@ def _make_budget_part(budget: float, rows: Sequence[Row]) -> Iterator[str]:
 def _describe_rows(rows: Sequence[Row], gains: pd.DataFrame) -> str:
     """What stands beside every number: commit, date, machine, and which runs."""
     commits = _join(row["commit"] for row in rows if row["system"] == OURS) or "unknown"
-    days, load = sorted({row["date"][:10] for row in rows}), max(row["load"] for row in rows)
+    days, load = _join(row["date"][:10] for row in rows), max(row["load"] for row in rows)
     tables, seeds = {table for table, _ in gains.index}, {seed for _, seed in gains.index}
     missing = len({(row["table"], row["seed"]) for row in rows}) - len(gains)
     left_out = f"; {missing} that some system has not had are left out where systems are compared" if missing else ""
     return (
-        f"commit {commits}, {days[0]} to {days[-1]}, {_join(r['machine'] for r in rows)}, {rows[0]['cores']} cores for "
-        f"each system; load average before a run at most {load:.1f}. {len(gains)} runs: {len(tables)} tables, "
-        f"{len(seeds)} seeds{left_out}. Parts of the catalogue: {_join(row['part'] for row in rows)}."
+        f"commit {commits}, {days}, {_join(r['machine'] for r in rows)}, {rows[0]['cores']} cores for "
+        f"each system; load average before a run at most {load:.1f}. Runs: {len(gains)} ({len(tables)} tables, "
+        f"{len(seeds)} seeds){left_out}. Parts of the catalogue: {_join(row['part'] for row in rows)}."
     )
 
 
@@ -114,8 +119,8 @@ def _make_quality_table(rows: Sequence[Row], gains: pd.DataFrame) -> str:
     scaled = comparison.scale_gains(gains) if FOREST in gains else gains.iloc[:0, :0]
     ours = load_systems()[OURS].title
     head = (
-        "system", "version", "rank", "beats the others", f"{ours} beats it", "scaled", "flatters", "too good in",
-        "failures",
+        "system", "version", "rank", "first, last", "beats the others", f"{ours} beats it", "scaled", "flatters",
+        "too good in", "failures",
     )  # fmt: skip
     body = []
     for name, title, own in _list_systems(rows):
@@ -128,9 +133,18 @@ def _make_quality_table(rows: Sequence[Row], gains: pd.DataFrame) -> str:
         )
         flattered = pd.Series([comparison.flatter(row) for row in own], _index(own), dtype=float)
         too_good = f"{(flattered.dropna() > 0).mean():.0%}" if flattered.notna().any() else ""
-        means = [_format_mean(values) for values in (*cells, flattered)]
-        body.append((title, _join(row["version"] for row in own), *means, too_good, _count_failures(own)))
+        rank, *means = [_format_mean(values) for values in (*cells, flattered)]
+        version = _join(row["version"] for row in own)
+        body.append((title, version, rank, _count_ends(places, name), *means, too_good, _count_failures(own)))
     return to_markdown_table(head, body)
+
+
+def _count_ends(places: pd.DataFrame, name: str) -> str:
+    """In how many runs it was first, or shared that place, and in how many last."""
+    if name not in places:
+        return ""
+    own = places[name]
+    return f"{(own == places.min(axis=1)).sum()}, {(own == places.max(axis=1)).sum()}"
 
 
 def _index(rows: Sequence[Row]) -> pd.MultiIndex:
@@ -171,16 +185,19 @@ COSTS = ("budget", "cores", "seconds_model", "seconds_predictions", "core_second
 
 
 def _make_score_table(rows: Sequence[Row]) -> str:
-    """The mean test score of every system on every table, over the seeds that it has."""
+    """The mean test score of every system on every table, over the seeds that it has; the best is bold."""
     systems = [(name, title) for name, title, _ in _list_systems(rows)]
     body = []
     for table in dict.fromkeys(row["table"] for row in rows):
         own = [row for row in rows if row["table"] == table]
         train, test = own[0]["rows"]
         shape = f"{train:,} + {test:,} x {own[0]['columns']}"
+        metric = own[0]["metric"]
         scores = [[r["score"] for r in own if r["system"] == name and r["state"] == "done"] for name, _ in systems]
-        cells = [_format(float(np.mean(found)), "{:.5g}") if found else "" for found in scores]
-        body.append((table, own[0]["part"], shape, own[0]["metric"], *cells))
+        means = [float(np.mean(found)) if found else float("nan") for found in scores]
+        best = (np.nanmax if LARGER_IS_BETTER[metric] else np.nanmin)(means) if any(scores) else None
+        cells = [_format(mean, "**{:.5g}**" if mean == best else "{:.5g}") for mean in means]
+        body.append((table, own[0]["part"], shape, metric, *cells))
     return to_markdown_table(
         ("table", "part", "rows (train + test) x columns", "metric", *(t for _, t in systems)), body
     )

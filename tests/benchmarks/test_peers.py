@@ -276,12 +276,27 @@ def test_the_section_takes_the_place_of_the_old_one():
     assert report.replace_section(report.replace_section("# Results\n", section), section).count(report.TITLE) == 1
 
 
+def test_tables_for_tuning_are_not_reported_on_unless_asked(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    for one in (*runs("a", forest=0.8, nestor=0.9), *(r | {"part": "tune"} for r in runs("b", forest=0.8, nestor=0.9))):
+        append_row(path, one)
+    monkeypatch.setattr(sys, "argv", ["report", str(path)])
+    report.main()
+    monkeypatch.setattr(sys, "argv", ["report", str(path), "--part", "all"])
+    report.main()
+    first, second = capsys.readouterr().out.split(report.TITLE)[1:]
+    assert "| a | report |" in first
+    assert "| b | tune |" not in first
+    assert "| b | tune |" in second
+
+
 def test_the_section_tells_of_every_system_and_failure():
     absent = row("h2o", None, table="a", state="not installed", why="no java")
     lines = report.make_section([*runs("a", forest=0.8, nestor=0.9, flaml=None), absent]).splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| system | version"))
     ranks = {line.split(" | ")[0]: line for line in lines[start : start + 6]}
-    assert "| 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] |" in ranks["| Nestor"]
+    assert "| 1.00 [1.00, 1.00] | 1, 0 | 1.00 [1.00, 1.00] |" in ranks["| Nestor"]
+    assert "| a | report | 75 + 25 x 4 | roc_auc | **0.9** |  |  | 0.8 |" in lines
     assert "1 failed of 1" in ranks["| FLAML"]
     assert "not installed: no java" in ranks["| H2O AutoML"]
 
