@@ -131,7 +131,8 @@ def _make_row(system: System, where: Environment, task: Task, division: Division
 def _describe_outcome(row: dict[str, Any]) -> str:
     if row["state"] != "done":
         return f"{row['state']}: {row['why']}"
-    return f"{row['metric']} {row['score']:.5g}, model after {row['seconds_model']:.0f} of {row['budget']:.0f} s"
+    when = row["seconds_model"] or row["seconds_predictions"]
+    return f"{row['metric']} {row['score']:.5g}, model after {when:.0f} of {row['budget']:.0f} s"
 
 
 def _tell(line: str) -> None:

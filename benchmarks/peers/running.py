@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -102,7 +103,7 @@ def _run_stage(command: Sequence[str], task: Task, folder: Path, out: str) -> St
             stdout=printed, stderr=said, start_new_session=True,
         )  # fmt: skip
         with Watch(process.pid, _find_server(folder), lambda: not ready.exists()) as watch:
-            code = _wait(process, compute_patience(task.budget))
+            code = _wait(process, compute_patience(task.budget), watch)
     wall, end = time.monotonic() - clock, log.read_text("utf-8", errors="replace")[-4000:]
     return Stage(code, began, wall, watch.peak_mb, watch.core_seconds, end, tuple(watch.list_seen()))
 
@@ -130,13 +131,17 @@ def _find_server(folder: Path) -> Callable[[], list[int]]:
     return find
 
 
-def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
+def _wait(process: subprocess.Popen[bytes], limit: float, watch: Watch) -> int | None:
+    """The exit code, or None where the patience was over; then, and after Ctrl-C, nothing of it is left running."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
         return None
+    finally:
+        if process.poll() is None:
+            _end_processes(watch.list_seen())
+            process.kill()
+            process.wait()
 
 
 def _end_processes(seen: Iterable[psutil.Process]) -> None:
@@ -170,8 +175,9 @@ def _judge(last: Stage, task: Task, division: Division, folder: Path) -> dict[st
     """Facts and score, or why there are none. Predictions that were written count, whatever came after."""
     written, facts = folder / "predictions.parquet", folder / "facts.json"
     if not written.exists():
-        state = "timeout" if last.code is None else "failed"
-        return {"state": state, "why": _shorten(last.said) or f"exit code {last.code}", "score": None}
+        if last.code is None:
+            return {"state": "timeout", "why": f"ended after {last.wall:.0f} s", "score": None}
+        return {"state": "failed", "why": _shorten(last.said) or f"exit code {last.code}", "score": None}
     told = json.loads(facts.read_text()) if facts.exists() else {}
     try:
         truth, said = division.test[task.table.target], pd.read_parquet(written)
@@ -187,6 +193,7 @@ def _list_labels(task: Task, division: Division) -> set[str] | None:
 
 
 def _shorten(said: str) -> str:
-    """The last line, which names the error."""
+    """The last line that names an error, or else the last."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b.*: ", line)]
+    return (errors or lines or [""])[-1][:300]

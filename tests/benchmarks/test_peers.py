@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import comparison, environments, report
+from benchmarks.peers import comparison, environments, report, running
 from benchmarks.peers.catalogue import Table, list_tables, read_frame
 from benchmarks.peers.division import divide_table
 from benchmarks.peers.environments import Environment
@@ -335,16 +335,46 @@ def test_systems_run_on_a_shipped_table_and_are_not_run_again(own_environment, t
     assert capsys.readouterr().err.count(": there") == 2
 
 
-def test_a_system_that_fails_leaves_a_row_that_says_why(own_environment, tmp_path, monkeypatch):
-    script = tmp_path / "broken.py"
-    script.write_text("raise ValueError('no such thing')\n", "utf-8")
-    broken = System("forest", "broken", "1")
-    monkeypatch.setattr(System, "script", property(lambda self: script))
-    monkeypatch.setattr(command, "choose_systems", lambda names: [broken])
-    out = tmp_path / "rows.jsonl"
-    assert command.main(["sklearn:iris", "--budget", "30s", "--out", str(out)]) == 0
-    (one,) = read_rows(out)
+@pytest.fixture
+def run_script(own_environment, tmp_path, monkeypatch):
+    """The row of a system whose script has this text."""
+
+    def run(text: str):
+        script, out = tmp_path / "script.py", tmp_path / "rows.jsonl"
+        script.write_text(text, "utf-8")
+        monkeypatch.setattr(System, "script", property(lambda self: script))
+        monkeypatch.setattr(command, "choose_systems", lambda names: [System("forest", "a script", "1")])
+        assert command.main(["sklearn:iris", "--budget", "30s", "--out", str(out)]) == 0
+        (one,) = read_rows(out)
+        return one
+
+    return run
+
+
+def test_a_system_that_fails_leaves_a_row_that_says_why(run_script):
+    one = run_script("raise ValueError('no such thing')\n")
     assert (one["state"], one["why"], one["score"]) == ("failed", "ValueError: no such thing", None)
+
+
+def test_a_system_that_does_not_end_is_ended(run_script, monkeypatch):
+    monkeypatch.setattr(running, "compute_patience", lambda budget: 1.0)
+    one = run_script("import signal\nsignal.pause()\n")
+    assert (one["state"], one["score"]) == ("timeout", None)
+    assert one["why"].startswith("ended after ")
+    assert one["seconds_exit"] < 60
+
+
+def test_predictions_that_were_written_count_whatever_comes_after(run_script):
+    one = run_script(
+        "import pandas as pd\n"
+        "rows = len(pd.read_parquet('test.parquet'))\n"
+        "odds = pd.DataFrame({label: [1 / 3] * rows for label in '012'})\n"
+        "odds.to_parquet('predictions.parquet')\n"
+        "raise ValueError('too late')\n"
+    )
+    assert one["state"] == "done"
+    assert one["score"] == pytest.approx(np.log(3))
+    assert one["seconds_model"] is None
 
 
 def test_a_program_that_is_missing_is_told_and_nothing_is_installed(tmp_path):

@@ -2,7 +2,7 @@
 
 import socket
 
-from exchange import Fitted, run, to_frame
+from exchange import Fitted, divide_groups, run, to_frame
 
 METRICS = {"roc_auc": "AUC", "log_loss": "logloss", "rmse": "RMSE", "mae": "MAE"}
 
@@ -21,7 +21,7 @@ def fit(spec, train):
     )
     folds = {"fold_column": "peers_fold"} if spec["group"] else {}
     if spec["group"]:
-        table["peers_fold"] = h2o.H2OFrame(_number_folds(train[spec["group"]]).to_frame("peers_fold"))
+        table["peers_fold"] = h2o.H2OFrame(_number_folds(spec, train))
     automl.train(x=features, y=spec["target"], training_frame=table, **folds)
     leader = automl.leader
     if leader is None:
@@ -67,15 +67,14 @@ def _to_table(frame, spec):
     return h2o.H2OFrame(frame.assign(**texts).reset_index(drop=True), column_types=kinds)
 
 
-def _number_folds(groups):
-    """Five folds of whole groups."""
+def _number_folds(spec, train):
+    """The fold of each row."""
     import pandas as pd
-    from sklearn.model_selection import GroupKFold
 
-    folds = pd.Series(0, index=range(len(groups)))
-    for number, (_, rows) in enumerate(GroupKFold(5).split(groups, groups=groups)):
+    folds = pd.Series(0, index=range(len(train)), name="peers_fold")
+    for number, (_, rows) in enumerate(divide_groups(spec, train)):
         folds.iloc[rows] = number
-    return folds
+    return folds.to_frame()
 
 
 def _read_reported(leader, metric):

@@ -1,6 +1,6 @@
 """mljar-supervised in its mode Compete."""
 
-from exchange import Fitted, run, to_frame, to_objects
+from exchange import Fitted, divide_groups, run, to_frame, to_objects
 
 METRICS = {"roc_auc": "auc", "log_loss": "logloss", "rmse": "rmse", "mae": "mae"}
 TASKS = {"binary": "binary_classification", "multiclass": "multiclass_classification", "regression": "regression"}
@@ -45,10 +45,7 @@ def _make_validation(spec, train):
         return {"validation_strategy": {"validation_type": "split", "train_ratio": 0.75, "shuffle": False}}, {}
     if not spec["group"]:
         return {}, {}
-    from sklearn.model_selection import GroupKFold
-
-    folds = list(GroupKFold(5).split(train, groups=train[spec["group"]]))
-    return {"validation_strategy": {"validation_type": "custom"}}, {"cv": folds}
+    return {"validation_strategy": {"validation_type": "custom"}}, {"cv": divide_groups(spec, train)}
 
 
 def _read_reported(spec, board, name):
