@@ -18,15 +18,21 @@ LOAD = os.getloadavg()[0]
 
 def make_stamp() -> str:
     """`commit 1a2b3c4 (changed files), 2026-11-21, 2 cores of AMD EPYC, 24 GB, Linux, Python 3.11.7, nestor 0.1.0`."""
-    memory = psutil.virtual_memory().total / 2**30
-    machine = f"{psutil.cpu_count()} cores of {_find_processor()}, {memory:.0f} GB, {platform.system()}"
     return (
-        f"commit {_describe_commit()}, {time.strftime('%Y-%m-%d')}, {machine}, Python {platform.python_version()}, "
+        f"commit {describe_commit()}, {time.strftime('%Y-%m-%d')}, {describe_machine()}, "
+        f"Python {platform.python_version()}, "
         f"nestor {version('nestor')}; load average when it began: {LOAD:.1f}"
     )
 
 
-def _describe_commit() -> str:
+def describe_machine() -> str:
+    """`2 cores of AMD EPYC, 24 GB, Linux`."""
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{psutil.cpu_count()} cores of {_find_processor()}, {memory:.0f} GB, {platform.system()}"
+
+
+def describe_commit() -> str:
+    """`1a2b3c4`, or `1a2b3c4 with changed files`; `unknown` without git."""
     try:
         commit = _run_git("rev-parse", "--short", "HEAD")
         return f"{commit} with changed files" if _run_git("status", "--porcelain", "--untracked-files=no") else commit
