@@ -103,12 +103,16 @@ class Deadline:
         if count != self._needs[0]:
             self._needs = count, self._sum_refits()
         needed, others, longest = self._needs[1]
-        # Once for each fold and kind of need, where the search did it for each inner fold.
-        parts = count_fits(plan.scope.outer, plan.scope.inner, plan.run.split.time is not None)
-        columns = REFIT * self.ledger.preparing / max(1, parts)
+        columns = 0.0 if self._settled else self._estimate_columns()
         needed, longest = needed + columns, longest + columns / len(plan.folds)
         tenth = 0.1 * workers * (self.ledger.limit or 0.0)
         return self._estimate_way_out(needed + min(others, tenth), longest)
+
+    def _estimate_columns(self) -> float:
+        """Core-seconds of preparing columns for refits: once for each fold and kind of need, where the search did it for
+        each inner part."""
+        parts = count_fits(self.plan.scope.outer, self.plan.scope.inner, self.plan.run.split.time is not None)
+        return REFIT * self.ledger.preparing / max(1, parts)
 
     def _estimate_way_out(self, refits: float = 0.0, longest: float = 0.0) -> float:
         """Wall seconds of writing what MLflow does not have yet, of so many core-seconds of refits, and of what comes
