@@ -109,8 +109,8 @@ class Deadline:
         return self._estimate_way_out(needed + min(others, tenth), longest)
 
     def _estimate_columns(self) -> float:
-        """Core-seconds of preparing columns for refits: once for each fold and kind of need, where the search did it for
-        each inner part."""
+        """Core-seconds of preparing columns for refits: once for each fold and kind of need, where the search did it
+        for each inner part."""
         parts = count_fits(self.plan.scope.outer, self.plan.scope.inner, self.plan.run.split.time is not None)
         return REFIT * self.ledger.preparing / max(1, parts)
 
