@@ -24,11 +24,12 @@ class _Archive(zipfile.ZipFile):
 
 
 def dump_skops(model: Any, file: Path) -> dict[str, Any]:
-    """Writes the model, and returns the file's schema: what it is made of. Errors are those of `skops.io.dump`."""
+    """Writes the model, and returns the file's schema, as JSON has it. Errors are those of `skops.io.dump`."""
     # Arrays and JSON: a fifth of the size for half a second.
     with _Archive(file, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         context = SaveContext(zip_file=archive)
         schema = get_state(model, context)
         schema |= {"protocol": context.protocol, "_skops_version": skops.__version__}
-        archive.writestr("schema.json", json.dumps(schema))
-    return schema
+        text = json.dumps(schema)
+        archive.writestr("schema.json", text)
+    return json.loads(text)
