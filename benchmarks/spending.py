@@ -92,24 +92,25 @@ def _spend(arguments: list[str], budget: str, folder: Path) -> dict[str, Any]:
     """A run's row. What it wrote is removed, its server ended, unless the folder is served for all runs."""
     own = not folder.exists()
     folder.mkdir(exist_ok=True)
+    seconds = Run(data="", budget=budget).seconds or 0.0  # pyright: ignore[reportArgumentType]
     began = time.time()
     done = run_nestor(
         *arguments, "--budget", budget, "--json", "--quiet", folder=folder, timeout=compute_patience(budget)
     )
     try:
-        return make_row(done, began, Run(data="", budget=budget).seconds or 0.0)
+        return make_row(done, folder, began, seconds)
     finally:
         if own:
             stop_server(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_row(done: CommandResult, began: float, budget: float) -> dict[str, Any]:
-    """What the command, begun then (Unix seconds), spent of its budget (seconds); where it failed, why."""
+def make_row(done: CommandResult, folder: Path, began: float, budget: float) -> dict[str, Any]:
+    """What the command, begun then (Unix seconds) in that folder, spent of its budget (seconds), or why it failed."""
     row: dict[str, Any] = {"exit": done.code, "wall": done.wall, "not used": budget - done.wall}
     if done.report is None:
         return {**row, "error": done.err.strip()[-300:]}
-    workdir, report = Path(done.report["workdir"]), done.report
+    workdir, report = folder / done.report["workdir"], done.report
     fits = list_fits(workdir)
     parts = [frame for name in ("work", "sealed") if (frame := Workdir(workdir).read_frame(name)) is not None]
     return {
