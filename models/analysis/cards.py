@@ -48,10 +48,15 @@ def describe_family(family: Family) -> dict[str, str]:
         "threads": _format_flag(family.threads),
         "GPU": "where there is one; then it repeats to some digits only" if family.gpu else "no",
         "kept in time": {1: "longest", 2: "middling", 3: "first to go"}[family.priority],
-        "at most": f"{family.most_cells:,.0f} cells" if family.most_cells < float("inf") else "",
+        "at most": _format_limits(family),
         "stored by": "skops" if family.safe else "pickle, marked unsafe",
         "source": family.source,
     }
+
+
+def _format_limits(family: Family) -> str:
+    limits = ((family.most_cells, "cells"), (family.most_classes, "classes, unless it is named"))
+    return "; ".join(f"{limit:,.0f} {unit}" for limit, unit in limits if limit < float("inf"))
 
 
 def _format_flag(value: bool) -> str:

@@ -177,6 +177,8 @@ class Family:
     """Why it can't be tried on tables of this shape, in words; empty where it can."""
     most_cells: float = float("inf")
     """Above so many cells in a training part it is not tried."""
+    most_classes: float = float("inf")
+    """With more classes it is only tried where it is named."""
     package: str = ""
     """The module that must be there beyond the base install."""
     extra: str = ""

@@ -80,6 +80,11 @@ def _explain_unsuited(family: Family, shape: Shape, run: Run) -> str:
         return "it can't keep to the monotone columns (--monotone)"
     if cells > family.most_cells and not is_named:
         return f"the table has {cells:,} cells, and over {family.most_cells:,.0f} it takes too long"
+    if shape.classes > family.most_classes and not is_named:
+        return (
+            f"the target has {shape.classes} classes, and over {family.most_classes:.0f} its models are large and "
+            "slow; ask for it by name (--families)"
+        )
     if not is_named and run.seconds is not None and (seconds := family.cost * cells / 1e6) > _DECLARED * run.seconds:
         return f"one fit is expected to take about {seconds:,.0f} s, too long for a budget of {run.seconds:.0f} s"
     return family.unsuited(shape)

@@ -25,7 +25,6 @@ import importlib.metadata
 import json
 import shutil
 import warnings
-import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import pandas as pd
+from sklearn.dummy import DummyClassifier
 
 from models.data import history, spelling
 from models.errors import NestorError, join_names
@@ -96,14 +96,16 @@ def _find_registered(client: MlflowClient, name: str, key: str) -> ModelVersion 
 def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
     """Writes the version's folder; its digest."""
     from mlflow.sklearn import save_model
+    from mlflow.utils.file_utils import get_total_file_size
 
     model, rows, facts = joblib.load(new.model), pd.read_parquet(new.example), new.facts
     shutil.rmtree(folder, ignore_errors=True)
     ending = pickles.FORM if new.unsafe else ".skops"
-    probe = folder.with_name(f"model{ending}")
-    form, code = _dump_model(model, probe, facts), _write_code(folder.parent)
+    dumped = folder.with_name(f"model{ending}")
+    form, code = _dump_model(model, dumped, facts), _write_code(folder.parent)
+    # MLflow would write the model once more and read it: it is given one that is small, and ours takes its place.
     save_model(
-        model,
+        DummyClassifier(),
         str(folder),
         mlflow_model=identity,
         signature=make_signature(rows, facts),
@@ -112,7 +114,8 @@ def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
         code_paths=[str(code)],
         **form,
     )
-    probe.unlink()
+    shutil.move(dumped, folder / identity.flavors["sklearn"]["pickled_model"])
+    identity.model_size_bytes = get_total_file_size(folder)
     # MLflow then hands rows to the class in that file, which makes of them what the model takes.
     identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
     identity.save(str(folder / "MLmodel"))
@@ -147,13 +150,11 @@ def _dump_model(model: Any, file: Path, facts: Mapping[str, Any]) -> dict[str, A
             "serialization_format": "pickle",
             "pip_requirements": list_requirements(_refuse_own_modules(pickles.find_pickle_modules(file))),
         }
-    import skops.io
+    from tasks.registry.skops_file import dump_skops
 
-    # Arrays and indented JSON: a fifth of the size for half a second.
-    skops.io.dump(model, file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    schema = dump_skops(model, file)
     types = check_types(file, facts["trusted"], _explain_untrusted)
-    with zipfile.ZipFile(file) as archive:
-        requirements = list_requirements(_find_modules(json.loads(archive.read("schema.json"))))
+    requirements = list_requirements(_find_modules(schema))
     return {"serialization_format": "skops", "skops_trusted_types": types, "pip_requirements": requirements}
 
 
