@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import skops.io
@@ -125,14 +125,15 @@ class Registry:
         sealed = self.begun(name, Run(data=data, target=target, name=name, **run))
         work, folder = sealed.work_rows, sealed.context.folder.path
         fitted = make(work).fit(work.features, work.target)
-        joblib.dump(build_model(work, [("one", fitted, 1.0)]), folder / "model.joblib")
-        skops.io.dump(joblib.load(folder / "model.joblib"), folder / "types.skops")
+        model = build_model(work, [("one", fitted, 1.0)])
+        (folder / "model.pkl").write_bytes(pickle.dumps(model))
+        skops.io.dump(model, folder / "types.skops")
         make_example(sealed).to_parquet(folder / "example.parquet")
         write_row_keys(sealed, folder / "row_keys.npz")
         (folder / "profile.json").write_text(json.dumps(make_profile(sealed, fitted).as_json()))
         sealed.context.record("run", "pipeline", status="FINISHED")
         found = register(
-            MlflowMirror(folder), name=name, model=str(folder / "model.joblib"),
+            MlflowMirror(folder), name=name, model=str(folder / "model.pkl"),
             example=str(folder / "example.parquet"),
             kinds=work.kinds, task=work.task, classes=work.classes, reading=vars(sealed.table.reading),
             trusted=skops.io.get_untrusted_types(file=folder / "types.skops"), beats_constant=True,

@@ -15,7 +15,8 @@ _MOST_ROUNDS = 1000
 
 def _suggest_configuration(trial, shape):
     return {
-        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        # Of several classes each round has a tree for each, and skops writes every tree as a file of its own.
+        "learning_rate": trial.suggest_float("learning_rate", 0.02 if shape.classes <= 2 else 0.05, 0.3, log=True),
         "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 4, 255, log=True),
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 2, 100, log=True),
         "max_features": trial.suggest_float("max_features", 0.3, 1.0),

@@ -92,13 +92,16 @@ def _note_last_resort(plan: RunPlan, name: str, fold: str, late: bool) -> None:
     )
 
 
-def refit_ahead(studies: Studies) -> None:
-    """Refits what would be chosen if the search were over now, so that the end has less to do. Where more than the
-    metric counts the choice itself asks for refits: then nothing is made ahead."""
-    if studies.goal.plain:
-        with limit_refit_time(studies.context):
-            ensembles = [ensemble for ensemble in _choose_ensembles(studies).values() if ensemble is not None]
-            _refit_all(studies, _list_members(ensembles) | _list_bests(studies), set())
+def refit_ahead(studies: Studies) -> Sequence[str]:
+    """Refits what would be chosen if the search were over now, so that the end has less to do; returns the family of
+    each member that would be delivered. Where more than the metric counts the choice itself asks for refits: then
+    nothing is made ahead."""
+    if not studies.goal.plain:
+        return ()
+    with limit_refit_time(studies.context):
+        ensembles = {fold: ensemble for fold, ensemble in _choose_ensembles(studies).items() if ensemble is not None}
+        _refit_all(studies, _list_members(ensembles.values()) | _list_bests(studies), set())
+    return [member.family for ensemble in list_delivered(ensembles) for member in ensemble.members]
 
 
 def _refit_ensembles(studies: Studies) -> dict[str, FoldEnsemble]:

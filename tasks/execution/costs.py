@@ -5,6 +5,7 @@ another row, after a few that warm it up."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 import warnings
@@ -48,9 +49,7 @@ def measure_model_latency(model: Any, frame: pd.DataFrame) -> float:
 
 def measure_model_file(model: str, workdir: str) -> dict[str, float]:
     """Latency and size of a model in a file, over a run's work rows; in a worker, where nothing else is going on."""
-    import joblib
-
-    estimator = joblib.load(model)
+    estimator = pickle.loads(Path(model).read_bytes())
     return {
         "latency": measure_model_latency(estimator, Workdir(Path(workdir)).read_frame("work")),
         "size": measure_size(estimator),
@@ -61,6 +60,25 @@ def split_into_rows(frame: pd.DataFrame) -> list[pd.DataFrame]:
     """Rows of the table, each as a table of its own."""
     # Copies: of a mapped table each column lies apart, which makes a wide row slower than it is at the consumer's.
     return [frame.iloc[[place]].copy() for place in range(min(ROWS, len(frame)))]
+
+
+class _ArrayCounter(pickle.Pickler):
+    """Counts what it pickles."""
+
+    arrays = 0
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Leaves every object to the usual way."""
+        self.arrays += isinstance(obj, np.ndarray)
+        return NotImplemented
+
+
+def count_arrays(model: Any) -> int:
+    """How many arrays it is made of: skops writes each as a file of its own."""
+    with open(os.devnull, "wb") as nowhere:
+        counter = _ArrayCounter(nowhere, protocol=5)
+        counter.dump(model)
+    return counter.arrays
 
 
 def measure_size(model: Any) -> float:

@@ -152,7 +152,8 @@ class FitResult:
     start: float
     end: float
     model_mb: float = 0.0
-    """Size of a default configuration's model with its columns: what registering it will cost depends on it."""
+    """Size of a default configuration's model, or of a refit, with its columns: what registering costs depends on
+    it."""
     gradient: dict[str, float] | None = None
     """Derivative of the validation loss by hyperparameter, where it was asked for."""
     measures: dict[str, float] = field(default_factory=dict)
@@ -161,6 +162,8 @@ class FitResult:
     """Whether it would be the same with a larger share of its rounds or rows."""
     taken: bool = False
     """Whether an earlier fit stands for it, so that it cost nothing."""
+    arrays: int = 0
+    """How many arrays that model is made of: what registering costs depends on that even more."""
     for_partner: dict[str, Any] | None = None
     """Score and measures on the validation rows of the fold that shares the fit; None where no fold does, or where it
     must fit anew."""

@@ -6,7 +6,6 @@ whose result lies on disk is never run again."""
 from __future__ import annotations
 
 import os
-import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +25,7 @@ from models.fitting.fit import compute_hypergradient, fit_family
 from models.tuning.fidelity import reduce_fit
 from tasks.execution import checkpoints
 from tasks.execution.cache import SHARE, WITHOUT_LIMIT, InnerFoldData, TrainingCache
-from tasks.execution.costs import ROWS, measure_latency, measure_model_latency, measure_size
+from tasks.execution.costs import ROWS, count_arrays, measure_latency, measure_model_latency, measure_size
 from tasks.execution.inputs import (
     encode_classes,
     join_sealed_rows,
@@ -61,6 +60,7 @@ class _FitOutcome:
     gradient: dict[str, float] | None = None
     measures: dict[str, float] = field(default_factory=dict)
     whole: bool = False
+    arrays: int = 0
     for_partner: dict[str, Any] | None = None
 
 
@@ -102,7 +102,7 @@ def run_fit(job: FitJob) -> FitResult:
     fit = FitResult(
         output.score, output.rounds, end - output.ready, output.ready - start - output.waited, peak.peak, start, end,
         output.model_mb, output.gradient, output.measures, output.whole,
-        for_partner=output.for_partner,
+        arrays=output.arrays, for_partner=output.for_partner,
     )  # fmt: skip
     workdir.write_json(job.file + ".json", fit.__dict__)
     return fit
@@ -178,7 +178,8 @@ def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
         "latency": lambda: training.columns_ms + _measure_row_ms(fit.model, training, job.fold, brief),
     }
     measures = _measure_costs(brief, costs)
-    size = training.columns_mb + len(pickle.dumps(fit.model)) / 1e6 if job.trial == 0 else 0.0
+    size = training.columns_mb + measure_size(fit.model) if job.trial == 0 else 0.0
+    arrays = count_arrays(fit.model) if job.trial == 0 else 0
     slopes = None
     if job.gradient:
         judge = list_validation_rows(brief, job)[job.fold]
@@ -187,7 +188,7 @@ def _fit_inner_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
         slopes = compute_hypergradient(family, config, part, fit.model, rows, _derive_fit_seed(job, brief))
     whole = job.share >= 1 or fit.whole
     return _FitOutcome(
-        score, fit.rounds, ready, sum(waits), size, slopes, measures | objectives, whole,
+        score, fit.rounds, ready, sum(waits), size, slopes, measures | objectives, whole, arrays,
         _judge_for_partner(job, fit.model, training, measures),
     )  # fmt: skip
 
@@ -272,13 +273,14 @@ def _refit_fold(job: FitJob, workdir: Workdir) -> _FitOutcome:
         "latency": lambda: measure_model_latency(pipeline, rows),
     }
     measures = _measure_costs(brief, costs)
+    size, arrays = measure_size(pipeline), count_arrays(pipeline)
     if job.with_sealed or not len(fold.judge):
-        return _FitOutcome(None, fit.rounds, ready, sum(waits), measures=measures)
+        return _FitOutcome(None, fit.rounds, ready, sum(waits), size, measures=measures, arrays=arrays)
     X_judge = transform(columns, features.iloc[fold.judge])
     prediction = predict_rows(fit.model, X_judge, classes, brief)
     workdir.write_array(job.file, prediction)
     score = brief.scorer.score(target[fold.judge], prediction, take_rows(weight, fold.judge))
-    return _FitOutcome(score, fit.rounds, ready, sum(waits), measures=measures)
+    return _FitOutcome(score, fit.rounds, ready, sum(waits), size, measures=measures, arrays=arrays)
 
 
 def predict_rows(model: Any, X: Any, classes: np.ndarray, brief: FitContext) -> np.ndarray:

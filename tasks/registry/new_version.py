@@ -14,9 +14,9 @@ class NewVersion:
     name: str
     """In the registry."""
     model: str
-    """A joblib file."""
+    """A pickle."""
     tested: str | None = None
-    """A joblib file with the model that was tested, where that is another one."""
+    """A pickle with the model that was tested, where that is another one."""
     example: str
     """A parquet file with a few rows of features."""
     kinds: Mapping[str, str]

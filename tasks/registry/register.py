@@ -23,6 +23,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import pickle
 import shutil
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,7 +31,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import pandas as pd
 from sklearn.dummy import DummyClassifier
 
@@ -98,7 +98,7 @@ def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
     from mlflow.sklearn import save_model
     from mlflow.utils.file_utils import get_total_file_size
 
-    model, rows, facts = joblib.load(new.model), pd.read_parquet(new.example), new.facts
+    model, rows, facts = _load(new.model), pd.read_parquet(new.example), new.facts
     shutil.rmtree(folder, ignore_errors=True)
     ending = pickles.FORM if new.unsafe else ".skops"
     dumped = folder.with_name(f"model{ending}")
@@ -120,12 +120,17 @@ def _save_version(new: NewVersion, folder: Path, identity: Model) -> str:
     identity.flavors["python_function"]["loader_module"] = f"{code.name}.served"
     identity.save(str(folder / "MLmodel"))
     if new.tested is not None:
-        _dump_model(joblib.load(new.tested), folder / f"tested{ending}", facts)
+        _dump_model(_load(new.tested), folder / f"tested{ending}", facts)
     for path in map(Path, new.beside):
         shutil.copyfile(path, folder / path.name)
     (folder / "nestor.json").write_text(json.dumps(facts, indent=1, default=str, ensure_ascii=False), "utf-8")
     signing.sign_folder(folder)
     return digest_folder(folder)
+
+
+def _load(file: str) -> Any:
+    """The fitted object that the run has written down."""
+    return pickle.loads(Path(file).read_bytes())
 
 
 def _write_code(folder: Path) -> Path:

@@ -14,17 +14,20 @@ import psutil
 
 from models.errors import BudgetError
 
-EXIT = 3.5
+EXIT = 3.0
 """Seconds from the last stage to the prompt: closing the pool, the tracker and the interpreter."""
 
-REGISTRATION = 5.0
+REGISTRATION = 4.0
 """Seconds that registering a small model takes: writing, describing and aliasing a version, the report."""
 
-PER_MEMBER = 0.25
+PER_MEMBER = 0.1
 """Seconds more for each pipeline in the delivered model: skops writes every column's steps down."""
 
 PER_MB = 0.05
 """Seconds more for each MB of a pipeline."""
+
+PER_ARRAY = 0.0003
+"""Seconds more for each array of a pipeline: skops writes each as a file, and looks at each for its type."""
 
 HANGS = 3600.0
 """Seconds after which a fit is held to hang where no clock may decide."""
@@ -60,8 +63,8 @@ class Ledger:
         """Core-seconds of preparing columns so far."""
         self.recalled = 0.0
         """Core-seconds of fits that earlier attempts made."""
-        self.model_mb: dict[str, float] = {}
-        """Family -> megabytes of a default configuration's model with its columns, as fits told it."""
+        self.model_sizes: dict[str, tuple[float, int]] = {}
+        """Family -> megabytes and arrays of its largest model so far, as far as fits told it."""
         self._booked: set[str] = set()
         self._open: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -80,9 +83,14 @@ class Ledger:
         """Moves the limit, where there is one, by so many seconds."""
         self.limit = None if self.limit is None else self.limit + seconds
 
-    def weigh_model(self, model_mb: float, members: float) -> None:
-        """Learns how large a member of the delivered model is likely to be, and how many there are likely to be."""
-        self.registration = REGISTRATION + members * (PER_MEMBER + PER_MB * model_mb)
+    def estimate_writing(self, family: str, model_mb: float) -> float:
+        """Seconds that writing a member of this family takes; `model_mb` is its size where no fit has told it."""
+        size, arrays = self.model_sizes.get(family, (model_mb, 0))
+        return PER_MEMBER + PER_MB * size + PER_ARRAY * arrays
+
+    def weigh_model(self, writing: float) -> None:
+        """Learns how many seconds writing all members of the delivered model is likely to take."""
+        self.registration = REGISTRATION + writing
 
     @contextmanager
     def book_stage(self, name: str) -> Iterator[None]:
@@ -99,14 +107,15 @@ class Ledger:
 
     def book_fit(
         self, family: str, seconds: float, preparing: float, ended: float, file: str | None = None,
-        model_mb: float = 0.0,
+        model_mb: float = 0.0, arrays: int = 0,
     ) -> None:  # fmt: skip
         """Books a fit's core-seconds, those of preparing its columns included: the end prepares as much again. One that
         ended before this process began was read from disk. A fit that is asked for more than once, as refits are where
         limits are looked at, is known by its `file` and booked once. `model_mb`: 0 where it was not weighed."""
         with self._lock:
             if model_mb:
-                self.model_mb[family] = model_mb
+                size, count = self.model_sizes.get(family, (0.0, 0))
+                self.model_sizes[family] = max(size, model_mb), max(count, arrays)
             if file in self._booked:
                 return
             if file is not None:

@@ -27,6 +27,7 @@ class Deadline:
         """Whether refits are made beside the search when their time comes: until then the search need not end for
         them."""
         self._settled: Mapping[tuple[str, str], int] = {}
+        self._members: Sequence[str] = ()
         self._needs: tuple[int, tuple[float, float, float]] = (-1, (0.0, 0.0, 0.0))
 
     def may_search(self) -> bool:
@@ -37,9 +38,10 @@ class Deadline:
         """Whether what is left of the time is needed for the end."""
         return self.ledger.limit is not None and self.ledger.left <= self.estimate_end()
 
-    def settle(self, trials: Trials) -> None:
-        """Notes that what is best of these trials is refitted: the end needs only refits of what was tried since."""
-        self._settled = {key: len(study) for key, study in trials.items()}
+    def settle(self, trials: Trials, members: Sequence[str]) -> None:
+        """Notes that what is best of these trials is refitted: the end needs only refits of what was tried since.
+        `members` are the families of what would be delivered, one for each member."""
+        self._settled, self._members = {key: len(study) for key, study in trials.items()}, tuple(members)
         self._needs = (-1, self._needs[1])
 
     def limit_fit(self, family_name: str) -> float:
@@ -155,7 +157,8 @@ class Deadline:
 
     def _weigh_model(self, families: Sequence[str]) -> None:
         """Tells the ledger about how large the delivered model will be, with members of these families."""
-        known = {**self.plan.model_mb, **self.ledger.model_mb}
-        sizes = [known.get(name, 0.0) for name in families]
+        likely = self._members or families
         folds = 1 if len(self.plan.folds) > self.plan.scope.outer else len(self.plan.folds)
-        self.ledger.weigh_model(sum(sizes) / max(1, len(sizes)), MEMBERS * folds)
+        count = len(self._members) or MEMBERS * folds
+        seconds = [self.ledger.estimate_writing(name, self.plan.model_mb.get(name, 0.0)) for name in likely]
+        self.ledger.weigh_model(count * sum(seconds) / max(1, len(seconds)))

@@ -5,7 +5,7 @@ It needs no Prefect: a command begins it while Prefect's server starts, and the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -25,7 +25,7 @@ ATTEMPTS = 2
 class Search:
     """The studies of a plan at work, each in a thread of its own."""
 
-    def __init__(self, plan: RunPlan, refit_ahead: Callable[[Studies], object] | None = None):
+    def __init__(self, plan: RunPlan, refit_ahead: Callable[[Studies], Sequence[str]] | None = None):
         """Begins all studies. `refit_ahead` as in `limit_search_time`."""
         self.running = RunningStudies(plan)
         self._stage = ExitStack()

@@ -165,9 +165,8 @@ def _report_recalled(running: RunningStudies, study: Study, trials: Sequence[Tri
             file = plan.make_job(name, study.fold, trial.number, {}, inner=inner).file
             result = plan.context.folder.try_json(f"{file}.json")
             if result and not result["taken"]:
-                plan.context.ledger.book_fit(
-                    name, result["seconds"], result["preparing"], result["end"], model_mb=result["model_mb"]
-                )
+                sizes = {key: result.get(key, 0) for key in ("model_mb", "arrays")}
+                plan.context.ledger.book_fit(name, result["seconds"], result["preparing"], result["end"], **sizes)
         _report_trial(running, study, trial)
 
 
@@ -325,7 +324,9 @@ def _measure_turn(plan: RunPlan, family_name: str, batch: int) -> float:
 def _add_fold_result(ledger: Ledger, study: Study, trial: Trial, result: FitResult) -> Trial:
     """The trial with one more inner fold."""
     if not result.taken:
-        ledger.book_fit(study.family.name, result.seconds, result.preparing, result.end, model_mb=result.model_mb)
+        ledger.book_fit(
+            study.family.name, result.seconds, result.preparing, result.end, None, result.model_mb, result.arrays
+        )
     if result.score is None or not math.isfinite(result.score):
         raise FitError("failed", "its predictions are such that the metric has no value")
     for name, value in result.measures.items():
@@ -396,19 +397,21 @@ def refit(
         if needed:
             context.note(f"{family_name} could not be refitted on fold {fold}: {error.reason}.")
         return None
-    context.ledger.book_fit(family_name, result.seconds, result.preparing, result.end, job.file)
+    sizes = result.model_mb, result.arrays
+    context.ledger.book_fit(family_name, result.seconds, result.preparing, result.end, job.file, *sizes)
     return result
 
 
 @contextmanager
 def limit_search_time(
-    running: RunningStudies, refit_ahead: Callable[[Studies], object] | None = None
+    running: RunningStudies, refit_ahead: Callable[[Studies], Sequence[str]] | None = None
 ) -> Iterator[None]:
     """Inside the block the search ends, running fits included, when what is left is needed for the end: for good, and
     those fits too that a study was about to ask for. From now on the run may take the overtime that its end needs.
 
-    When the time of the refits comes, `refit_ahead` makes them for what is best so far, before all other fits, while
-    the search goes on with the cores that these leave idle, and in the time that they turn out not to need."""
+    When the time of the refits comes, `refit_ahead` makes them for what is best so far, before all other fits, and says
+    of which families the members are. Meanwhile the search goes on with the cores that these leave idle, and afterwards
+    in the time that they turned out not to need."""
     context, ahead = running.plan.context, RefitsAhead(running, refit_ahead)
     context.overtime = running.deadline.allow_overtime
 
@@ -427,7 +430,7 @@ def limit_search_time(
 class RefitsAhead:
     """Refits of what is best so far, made once, beside the search."""
 
-    def __init__(self, running: RunningStudies, refit_ahead: Callable[[Studies], object] | None):
+    def __init__(self, running: RunningStudies, refit_ahead: Callable[[Studies], Sequence[str]] | None):
         """Nothing is begun; None: nothing will be."""
         self._running, self._refit = running, refit_ahead
         self._thread: threading.Thread | None = None
@@ -448,8 +451,7 @@ class RefitsAhead:
         deadline, studies = self._running.deadline, self._running.take_snapshot()
         try:
             assert self._refit is not None
-            self._refit(studies)
-            deadline.settle(studies.trials)
+            deadline.settle(studies.trials, self._refit(studies))
         except Exception:  # the end makes the same refits, and says what is wrong with them
             log.warning("Refits beside the search ended early.", exc_info=True)
         finally:

@@ -43,7 +43,7 @@ class Kill:
 
 RUNS = (
     (Kill("main", 1), Kill("main", 12), Kill("main", 20), Kill("main", 34)),
-    (Kill("main", 0, "work.arrow"), Kill("main", 0, "sealed/1.npy"), Kill("main", 0, "delivered/model.joblib"),
+    (Kill("main", 0, "work.arrow"), Kill("main", 0, "sealed/1.npy"), Kill("main", 0, "delivered/model.pkl"),
      Kill("main", 0, "artifacts/report.html")),
     (Kill("tracker", 1, "../../mlflow.db.new"), Kill("main", 14), Kill("server", 18), Kill("main", 28)),
     (Kill("server", 1), Kill("tracker", 12), Kill("server", 16), Kill("tracker", 22)),
@@ -54,7 +54,7 @@ RUNS = (
 LATE = ("train", "sklearn:breast_cancer", "--budget", "60s", "--families", "constant,linear,lda", "--json", "--quiet")
 
 
-@pytest.mark.parametrize("file", ["fits/*/*/*/*/refit.json", "delivered/model.joblib", "artifacts/report.html"])
+@pytest.mark.parametrize("file", ["fits/*/*/*/*/refit.json", "delivered/model.pkl", "artifacts/report.html"])
 def test_a_run_with_a_budget_that_is_killed_at_its_end_becomes_a_model(file, tmp_path):
     """Less time is left than its end needs: what is fitted must not be lost for that."""
     with serve_folder(tmp_path / "run") as folder:

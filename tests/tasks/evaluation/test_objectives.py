@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import re
 import time
 from dataclasses import fields, replace
 
-import joblib
 import numpy as np
 import pytest
 from rich.console import Console
@@ -61,8 +61,8 @@ def told(several, tmp_path_factory):
     """The outcomes, and the points, with the delivered model in a file."""
     evaluation = several
     model, _ = package_models(evaluation)
-    file = tmp_path_factory.mktemp("model") / "model.joblib"
-    joblib.dump(model, file)
+    file = tmp_path_factory.mktemp("model") / "model.pkl"
+    file.write_bytes(pickle.dumps(model))
     costs = measure_model_file(str(file), str(evaluation.context.folder.path))
     return objectives.evaluate_objectives(evaluation, {"size": costs["size"]}), objectives.list_points(evaluation)
 
@@ -296,12 +296,12 @@ class Slow:
 
 def test_measuring_what_is_delivered_takes_no_time_that_registering_needs(several, monkeypatch, tmp_path):
     evaluation = several
-    joblib.dump(Slow(), tmp_path / "model.joblib")
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Slow()))
     monkeypatch.setattr(evaluation.context.ledger, "limit", 0.001)
     monkeypatch.setattr(evaluation.context, "_pool", FitPool(1, 4000, 1))
     try:
         began = time.time()
-        costs = objectives.measure_delivered_costs(evaluation, tmp_path / "model.joblib")
+        costs = objectives.measure_delivered_costs(evaluation, tmp_path / "model.pkl")
     finally:
         evaluation.context.pool.close()
     assert time.time() - began < 30

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 from lightgbm import LGBMRegressor
@@ -278,9 +277,9 @@ def test_what_is_imported_with_a_pickle_tells_no_more_of_each_prediction(tmp_pat
 
 def test_the_tested_twin_is_a_pickle_too(registry, tmp_path):
     rows = make_digits().drop(columns="target")
-    model, tested, example = (tmp_path / name for name in ("model.joblib", "tested.joblib", "example.parquet"))
+    model, tested, example = (tmp_path / name for name in ("model.pkl", "tested.pkl", "example.parquet"))
     for file in (model, tested):
-        joblib.dump(DummyRegressor().fit(rows, range(len(rows))), file)
+        file.write_bytes(pickle.dumps(DummyRegressor().fit(rows, range(len(rows)))))
     rows.head().to_parquet(example)
     new = NewVersion(
         name="odd", model=str(model), tested=str(tested), example=str(example), kinds={}, task="regression", classes=(),

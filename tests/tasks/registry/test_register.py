@@ -2,10 +2,10 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,11 +110,11 @@ def mirror_of(workdir, address, name):
 def asked(workdir, model, X, task, **more):
     """The arguments of a registration."""
     workdir.mkdir(parents=True, exist_ok=True)
-    joblib.dump(model, workdir / "model.joblib")
+    (workdir / "model.pkl").write_bytes(pickle.dumps(model))
     X.head(30).to_parquet(workdir / "example.parquet")
     kinds = {c: KINDS.get(c, "number") for c in X.columns}
     return {
-        "model": str(workdir / "model.joblib"),
+        "model": str(workdir / "model.pkl"),
         "example": str(workdir / "example.parquet"),
         "kinds": kinds,
         "task": task,
@@ -183,8 +183,8 @@ def small():
 def test_the_version_holds_what_its_reader_needs(tmp_path, store, small):
     model, X = small
     mirror = mirror_of(tmp_path, store, "facts")
-    joblib.dump(model, tmp_path / "tested.joblib")
-    more = {"tested": str(tmp_path / "tested.joblib"), "extra": {"seal": 7}, "metrics": {"estimate": 0.5, "test": None}}
+    (tmp_path / "tested.pkl").write_bytes(pickle.dumps(model))
+    more = {"tested": str(tmp_path / "tested.pkl"), "extra": {"seal": 7}, "metrics": {"estimate": 0.5, "test": None}}
     register(mirror, name="facts", **asked(tmp_path, model, X, "binary", tags={"who": "me"}, **more))
     (version,) = mirror.client.search_model_versions("name = 'facts'")
     folder = _files(mirror.client, version)
@@ -204,7 +204,7 @@ def test_the_version_holds_what_its_reader_needs(tmp_path, store, small):
     assert (folder / "input_example.json").exists()
     (output,) = mirror.client.get_run(mirror.run_id()).outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
-    assert list(tmp_path.glob("model*")) == [tmp_path / "model.joblib"]
+    assert list(tmp_path.glob("model*")) == [tmp_path / "model.pkl"]
 
 
 def _files(client, version):

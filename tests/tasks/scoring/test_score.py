@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -10,7 +11,6 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -82,13 +82,13 @@ def sugar(folder):
 def registered(workdir, address, name, model, table):
     with Journal(workdir, name, address, start=False) as journal:
         journal.record(JournalRecord("run", "pipeline", status="FINISHED"))
-    joblib.dump(model, workdir / "model.joblib")
+    (workdir / "model.pkl").write_bytes(pickle.dumps(model))
     table.features.head().to_parquet(workdir / "example.parquet")
     skops.io.dump(model, workdir / "types.skops")
     return register(
         MlflowMirror(workdir),
         name=name,
-        model=str(workdir / "model.joblib"),
+        model=str(workdir / "model.pkl"),
         example=str(workdir / "example.parquet"),
         kinds=table.kinds,
         task=table.task,

@@ -44,7 +44,7 @@ def test_the_end_needs_no_refit_of_what_had_its_chance(studies: Studies):
     trials = {key: list(study) for key, study in studies.trials.items()}
     deadline = Deadline(studies, trials)
     before = deadline.estimate_end()
-    deadline.settle(studies.trials)
+    deadline.settle(studies.trials, ["linear"] * len(studies.folds))
     after = deadline.estimate_end()
     assert after < before
     fold, inner = next(iter(studies.folds)), studies.scope.inner
@@ -75,9 +75,10 @@ def test_the_search_goes_on_beside_refits_and_ends_for_good_when_time_is_up(stud
     running, ledger = resume_search(studies), studies.context.ledger
     gate, asked = threading.Event(), threading.Event()
 
-    def refit(_: Studies) -> None:
+    def refit(_: Studies) -> list[str]:
         asked.set()
         assert gate.wait(30)
+        return ["linear"] * 2
 
     with limit_search_time(running, refit):
         assert running.may_search()
@@ -97,7 +98,7 @@ def test_the_search_goes_on_beside_refits_and_ends_for_good_when_time_is_up(stud
 
 
 def test_refits_that_fail_end_the_search_and_nothing_else(studies: Studies):
-    def refit(_: Studies) -> None:
+    def refit(_: Studies) -> list[str]:
         raise OSError("no room")
 
     running, ledger = resume_search(studies), studies.context.ledger
