@@ -117,8 +117,9 @@ def _list_members(ensembles: Iterable[FoldEnsemble]) -> set[TrialKey]:
 
 
 def _list_bests(studies: Studies) -> set[TrialKey]:
-    """Each family's best in each outer fold: the leaderboard shows how it does."""
-    bests = ((name, k, selection.pick_family_trial(studies, name, k)) for name, k in studies.trials if k != ALL)
+    """Each family's best in each outer fold, which the leaderboard shows. Where one was refitted while the search went
+    on, it stays that one: the time is better spent on the search."""
+    bests = ((name, k, selection.pick_judged_trial(studies, name, k)) for name, k in studies.trials if k != ALL)
     return {(name, k, best.number) for name, k, best in bests if best is not None}
 
 

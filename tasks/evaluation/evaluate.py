@@ -189,7 +189,7 @@ def _rank_families(studies: Studies, ensembles: dict[str, FoldEnsemble]) -> tupl
 
 def _evaluate_family(studies: Studies, name: str, ensembles: dict[str, FoldEnsemble]) -> FamilyOutcome:
     trials = {k: studies.trials.get((name, k), []) for k in studies.folds}
-    bests = {k: selection.pick_family_trial(studies, name, k) for k in trials}
+    bests = {k: selection.pick_judged_trial(studies, name, k) for k in trials}
     outer = []
     for k in (k for k in studies.folds if k != ALL):
         best = bests[k]

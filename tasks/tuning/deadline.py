@@ -107,7 +107,7 @@ class Deadline:
         needed, others, longest = self._needs[1]
         columns = 0.0 if self._settled else self._estimate_columns()
         needed, longest = needed + columns, longest + columns / len(plan.folds)
-        tenth = 0.1 * workers * (self.ledger.limit or 0.0)
+        tenth = 0.0 if self._settled else 0.1 * workers * (self.ledger.limit or 0.0)
         return self._estimate_way_out(needed + min(others, tenth), longest)
 
     def _estimate_columns(self) -> float:

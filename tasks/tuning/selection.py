@@ -69,6 +69,17 @@ def pick_family_trial(studies: Studies, name: str, fold: str) -> Trial | None:
     return studies.goal.pick_best(studies.trials.get((name, fold), ()), floor)
 
 
+def pick_judged_trial(studies: Studies, name: str, fold: str) -> Trial | None:
+    """The family's best configuration by inner values of those that B_k has judged; of all where it has judged none."""
+
+    def is_judged(trial: Trial) -> bool:
+        return studies.context.folder.has(studies.make_job(name, fold, trial.number, {}).file + ".npy")
+
+    trials = studies.trials.get((name, fold), ())
+    floor = compute_gain_floor(studies, fold) if studies.goal.several else -math.inf
+    return studies.goal.pick_best([t for t in trials if is_judged(t)], floor) or pick_family_trial(studies, name, fold)
+
+
 def choose_until_refitted(
     studies: Studies, fold: str, choose: Callable[[TrialsOfFold], Any], keys: Callable[[Any], Collection[Key]],
     refit: Callable[[str, str, Trial], object | None],
