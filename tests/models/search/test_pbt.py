@@ -82,17 +82,21 @@ def test_a_member_whose_score_fell_goes_back_with_other_settings():
 
 
 def test_one_to_which_several_members_go_back_is_one_of_the_strong_and_not_all_of_them():
-    """Else a single lineage is left of the population."""
-    one = study()
-    told(one, 0.5, 0.9, 0.8, 0.6, 0.5)
-    asked = one.ask()
-    back = [t.number for t in asked if t.parent == 1]
-    scores = {t.number: 0.7 if t.number in back else 0.75 for t in asked}
-    one.tell([scored(t, scores[t.number]) for t in asked])
-    assert len(back) > 1
-    strong = [t.parent for t in one.ask()[:2]]
-    assert len(set(strong)) == 2
-    assert strong[0] == 1
+    """Else a single lineage is left of the population. Who goes back to whom is drawn: some seeds show it."""
+    several = 0
+    for seed in range(8):
+        one = study(seed=seed)
+        told(one, 0.5, 0.9, 0.8, 0.6, 0.5)
+        asked = one.ask()
+        back = [t.number for t in asked if t.parent == 1]
+        scores = {t.number: 0.7 if t.number in back else 0.75 for t in asked}
+        one.tell([scored(t, scores[t.number]) for t in asked])
+        if len(back) > 1:
+            several += 1
+            strong = [t.parent for t in one.ask()[:2]]
+            assert len(set(strong)) == 2
+            assert strong[0] == 1
+    assert several
 
 
 def test_members_that_failed_are_replaced_and_where_all_did_a_population_begins_anew():
