@@ -107,7 +107,7 @@ class Deadline:
         needed, others, longest = self._needs[1]
         columns = 0.0 if self._settled else self._estimate_columns()
         needed, longest = needed + columns, longest + columns / len(plan.folds)
-        tenth = 0.0 if self._settled else 0.1 * workers * (self.ledger.limit or 0.0)
+        tenth = 0.1 * workers * (self.ledger.limit or 0.0)
         return self._estimate_way_out(needed + min(others, tenth), longest)
 
     def _estimate_columns(self) -> float:
@@ -138,10 +138,16 @@ class Deadline:
             ranking = sorted(((f, b) for f, b in bests if b), key=lambda b: -metric.gain(b[1].inner or 0.0))
             seconds = [REFIT * b.seconds_anew / inner for f, b in ranking if not self._is_settled(f, fold, b)]
             needed += REFIT * self._sum_best_three(studies, fold) / inner
-            others, longest = others + sum(seconds[1:]), max([longest, *seconds[:3]])
+            others, longest = others + self._sum_unjudged(ranking, fold) / inner, max([longest, *seconds[:3]])
             families += [f for f, _ in ranking[:3]]
         self._weigh_model(families)
         return needed, others, longest
+
+    def _sum_unjudged(self, ranking: Sequence[tuple[str, Trial]], fold: str) -> float:
+        """Core-seconds of refits for the leaderboard: of families beside the best one, and once refits were made, of
+        those that had no trial then."""
+        rest = ranking if self._settled else ranking[1:]
+        return REFIT * sum(best.seconds_anew for name, best in rest if not self._settled.get((name, fold)))
 
     def _sum_best_three(self, trials: Mapping[str, Sequence[Trial]], fold: str) -> float:
         """Core-seconds of the best three configurations of a fold, of whichever families; those of what is refitted
